@@ -1,0 +1,27 @@
+# The whole quickstart; `make` alone explains it.
+PYTHON ?= python3
+WHERE = $(if $(CONTEXT),--context '$(CONTEXT)') $(if $(REGISTRY),--registry '$(REGISTRY)')
+VENV = .venv/bin
+
+.PHONY: help up down env test check bench tools status
+help:
+	@echo 'make up                          everything: tools, one-machine Kubernetes, pulumi up, predictions'
+	@echo 'make up CONTEXT=… REGISTRY=…     the same stack on a cluster and registry that exist'
+	@echo 'make down                        removes the stack and the cluster (CONTEXT=… REGISTRY=…: the stack)'
+	@echo 'eval "$$(make -s env)"            gives this shell pulumi and kubectl'
+	@echo 'make test                        every test, end to end too; does not touch a running `make up`'
+	@echo 'make check                       format, lint, types'
+	@echo 'make bench                       times a weight-only update, no-op updates and previews'
+	@echo 'make status                      what runs'
+
+up down env tools status:
+	@$(PYTHON) -m local $@ $(WHERE)
+
+test: tools
+	@$(VENV)/python -m pytest
+
+check: tools
+	@$(VENV)/ruff format --check . && $(VENV)/ruff check . && $(VENV)/mypy
+
+bench: tools
+	@$(VENV)/python -m bench.updates

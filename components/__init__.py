@@ -1,0 +1,40 @@
+"""The parts of Slipway, one ComponentResource a file.
+
+Each takes its name, one Args value and ResourceOptions; bring the providers by `providers`. Children are named
+after their parent, and only leaf modules of pulumi_kubernetes are imported: the whole package costs over a second.
+"""
+
+from .artifact_bucket import ArtifactBucket, ArtifactBucketArgs, BucketKeys
+from .isolated_namespace import IsolatedNamespace, IsolatedNamespaceArgs
+from .istio_mesh import IstioMesh, IstioMeshArgs
+from .mlflow_server import MlflowServer, MlflowServerArgs
+from .model_route import ModelRoute, ModelRouteArgs, model_output
+from .model_server import ModelServer, ModelServerArgs, Surroundings
+from .monitoring import Monitoring, MonitoringArgs
+from .serving_image import ServingImage, ServingImageArgs
+from .training_job import DEMO_VERSIONS, TrainingJob, TrainingJobArgs
+
+__all__ = [
+    "ArtifactBucket",
+    "ArtifactBucketArgs",
+    "BucketKeys",
+    "DEMO_VERSIONS",
+    "IsolatedNamespace",
+    "IsolatedNamespaceArgs",
+    "IstioMesh",
+    "IstioMeshArgs",
+    "MlflowServer",
+    "MlflowServerArgs",
+    "ModelRoute",
+    "ModelRouteArgs",
+    "ModelServer",
+    "ModelServerArgs",
+    "Monitoring",
+    "MonitoringArgs",
+    "ServingImage",
+    "ServingImageArgs",
+    "Surroundings",
+    "TrainingJob",
+    "TrainingJobArgs",
+    "model_output",
+]

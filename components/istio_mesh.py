@@ -1,0 +1,102 @@
+"""Istio's control plane and the gateway at the cluster's edge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pulumi
+from pulumi_kubernetes.apiextensions import CustomResource
+from pulumi_kubernetes.helm.v3 import Release
+from pulumi_kubernetes.networking.v1 import NetworkPolicy
+
+from settings import Exposure, Istio
+
+from .isolated_namespace import IsolatedNamespace, IsolatedNamespaceArgs
+from .manifests import common, network, prometheus
+from .manifests import istio as manifests
+from .options import child
+
+_LABELS = {"app.kubernetes.io/part-of": "slipway", "app.kubernetes.io/managed-by": "pulumi"}
+
+
+@dataclass(frozen=True)
+class IstioMeshArgs:
+    """What the mesh needs.
+
+    istio: where the charts lie and which images they run. exposure: how the gateway is reached.
+    monitoring_namespace: where Prometheus runs, which reads the gateway's metrics.
+    """
+
+    istio: Istio = field(default_factory=Istio)
+    exposure: Exposure = field(default_factory=Exposure)
+    monitoring_namespace: pulumi.Input[str] = "monitoring"
+
+
+class IstioMesh(pulumi.ComponentResource):
+    """Istio from its own charts, and a Gateway for plain HTTP.
+
+    Everything of Istio's kinds must depend on it: its webhook refuses their removal once istiod is gone.
+
+    Outputs: `gateway`, as routes name it; `ingress_namespace`; `url`, where requests go.
+    """
+
+    gateway: pulumi.Output[str]
+    ingress_namespace: pulumi.Output[str]
+    url: pulumi.Output[str]
+
+    def __init__(self, name: str, args: IstioMeshArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("slipway:index:IstioMesh", name, None, opts)
+        parent = pulumi.ResourceOptions(parent=self)
+        system = IsolatedNamespace(f"{name}-system", IsolatedNamespaceArgs(manifests.SYSTEM_NAMESPACE), parent)
+        ingress = IsolatedNamespace(f"{name}-ingress", IsolatedNamespaceArgs(manifests.INGRESS_NAMESPACE), parent)
+        scrapers = network.pods(prometheus.selector(), args.monitoring_namespace)
+        policies = [
+            NetworkPolicy(
+                f"{name}-{workload}-policy",
+                **{"metadata": common.metadata(workload, namespace, _LABELS), "spec": spec},
+                opts=child(self),
+            )
+            for workload, namespace, spec in (
+                ("istiod", system.namespace, manifests.istiod_policy()),
+                (manifests.INGRESS, ingress.namespace, manifests.ingress_policy(scrapers)),
+            )
+        ]
+
+        charts = args.istio.charts if args.istio.charts.startswith(("/", "./")) else f"./{args.istio.charts}"
+
+        def release(
+            part: str, chart: str, namespace: pulumi.Output[str], values: common.Manifest, *after: pulumi.Resource
+        ) -> Release:
+            return Release(
+                f"{name}-{part}",
+                name=part,
+                chart=f"{charts}/{chart}",
+                namespace=namespace,
+                values=values,
+                timeout=300,
+                max_history=3,
+                opts=child(self, after),
+            )
+
+        base = release("istio-base", "base", system.namespace, manifests.base_values(), *policies)
+        istiod = release(
+            "istiod", "istio-control/istio-discovery", system.namespace, manifests.istiod_values(args.istio), base
+        )
+        edge = release(
+            manifests.INGRESS, "gateway", ingress.namespace, manifests.gateway_values(args.exposure), istiod
+        )
+        CustomResource(
+            f"{name}-gateway",
+            api_version="networking.istio.io/v1",
+            kind="Gateway",
+            metadata=common.metadata(manifests.GATEWAY, ingress.namespace, _LABELS),
+            spec=manifests.gateway(),
+            opts=child(self, [istiod, edge]),
+        )
+        self.ingress_namespace = ingress.namespace
+        self.gateway = pulumi.Output.concat(ingress.namespace, "/", manifests.GATEWAY)
+        inside = pulumi.Output.concat("http://", manifests.INGRESS, ".", ingress.namespace, ".svc.cluster.local")
+        self.url = pulumi.Output.from_input(args.exposure.url) if args.exposure.url else inside
+        self.register_outputs(
+            {"gateway": self.gateway, "ingress_namespace": self.ingress_namespace, "url": self.url}
+        )

@@ -1,0 +1,104 @@
+"""The values of Istio's charts, the Gateway, and who may reach istiod."""
+
+from __future__ import annotations
+
+from settings import Exposure, Istio
+
+from . import network
+from .common import Manifest
+
+SYSTEM_NAMESPACE = "istio-system"
+INGRESS_NAMESPACE = "istio-ingress"
+INGRESS = "istio-ingress"
+GATEWAY = "slipway"
+HTTP_PORT = 80
+METRICS_PORT = 15020
+XDS_PORT = 15012
+WEBHOOK_PORT = 15017
+
+
+def ingress_selector() -> dict[str, str]:
+    """The labels that the gateway's chart gives to its pods, and that the Gateway picks them by."""
+    return {"app": INGRESS, "istio": "ingress"}
+
+
+def base_values() -> Manifest:
+    """Values of chart `base`: the kinds and the validating webhook."""
+    return {"global": {"istioNamespace": SYSTEM_NAMESPACE}, "defaultRevision": "default"}
+
+
+def istiod_values(istio: Istio) -> Manifest:
+    """Values of chart `istio-discovery`: the control plane, without telemetry filters that a stock Envoy lacks."""
+    return {
+        "autoscaleEnabled": False,
+        "replicaCount": 1,
+        "env": {"PILOT_ENABLE_ALPN_FILTER": "false", "PILOT_ENABLE_METADATA_EXCHANGE": "false"},
+        "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}},
+        "seccompProfile": {"type": "RuntimeDefault"},
+        "telemetry": {"enabled": False},
+        "meshConfig": {
+            "defaultProviders": {},
+            "enablePrometheusMerge": False,
+            # A path that hides behind escapes or doubled slashes is plain before any route sees it.
+            "pathNormalization": {"normalization": "DECODE_AND_MERGE_SLASHES"},
+        },
+        "global": {
+            "hub": istio.hub,
+            "tag": istio.tag,
+            "istioNamespace": SYSTEM_NAMESPACE,
+            "defaultPodDisruptionBudget": {"enabled": False},
+        },
+    }
+
+
+def gateway_values(exposure: Exposure) -> Manifest:
+    """Values of chart `gateway`: the Envoy at the cluster's edge. Its image is istiod's to fill in."""
+    port = {"name": "http2", "port": HTTP_PORT, "protocol": "TCP", "targetPort": HTTP_PORT}
+    return {
+        "name": INGRESS,
+        "labels": ingress_selector(),
+        "autoscaling": {"enabled": False},
+        "replicaCount": 1,
+        "strategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+        "resources": {"requests": {"cpu": "100m", "memory": "96Mi"}, "limits": {"cpu": "2", "memory": "512Mi"}},
+        "securityContext": {
+            "seccompProfile": {"type": "RuntimeDefault"},
+            "sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}],
+        },
+        "service": {
+            "type": exposure.service_type,
+            "ports": [port | ({"nodePort": exposure.node_port} if exposure.node_port else {})],
+            "loadBalancerSourceRanges": exposure.allow_from if exposure.service_type == "LoadBalancer" else [],
+        },
+    }
+
+
+def gateway() -> Manifest:
+    """The spec of the Gateway: plain HTTP for every host."""
+    server = {"port": {"number": HTTP_PORT, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}
+    return {"selector": ingress_selector(), "servers": [server]}
+
+
+def istiod_policy() -> Manifest:
+    """The spec of istiod's NetworkPolicy: gateways fetch their configuration, API servers call the webhooks."""
+    gateways = network.pods({"istio": "ingress"}, INGRESS_NAMESPACE)
+    return {
+        "podSelector": {"matchLabels": {"app": "istiod"}},
+        "policyTypes": ["Ingress"],
+        "ingress": [
+            {"from": [gateways], "ports": [network.tcp(XDS_PORT)]},
+            {"ports": [network.tcp(WEBHOOK_PORT)]},
+        ],
+    }
+
+
+def ingress_policy(scrapers: Manifest) -> Manifest:
+    """The spec of the gateway's NetworkPolicy: requests from anywhere, metrics for `scrapers`."""
+    return {
+        "podSelector": {"matchLabels": {"istio": "ingress"}},
+        "policyTypes": ["Ingress"],
+        "ingress": [
+            {"ports": [network.tcp(HTTP_PORT)]},
+            {"from": [scrapers], "ports": [network.tcp(METRICS_PORT)]},
+        ],
+    }

@@ -1,0 +1,203 @@
+"""The manifests of a model server: one version of a model, behind a Service of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from settings import Resources, Scaling
+from settings_types import cpu_millis
+
+from . import common, network
+from .common import MODEL_LABEL, VERSION_LABEL, Manifest, Text
+
+PORT = 8080
+SERVICE_PORT = 80
+CPU_BURST = 4
+
+# A pod that is told to go: the gateways forget it within PRE_STOP seconds, then it answers "not ready" and
+# finishes what it has for up to DRAIN + REQUEST seconds, which is less than the grace period.
+PRE_STOP_SECONDS = 5
+DRAIN_SECONDS = 5
+REQUEST_SECONDS = 30
+GRACE_SECONDS = PRE_STOP_SECONDS + DRAIN_SECONDS + REQUEST_SECONDS + 5
+
+# How long the fetch waits for a tracking server that does not answer, and how long a rollout may stand still.
+FETCH_SECONDS = 120
+PROGRESS_SECONDS = 180
+
+
+@dataclass(frozen=True)
+class Server:
+    """The pure part of a model server: what its manifests are made from."""
+
+    model: str
+    version: int
+    resources: Resources
+    scaling: Scaling
+
+    @property
+    def name(self) -> str:
+        """`churn-v1`: by model and version, never by role."""
+        return f"{self.model}-v{self.version}"
+
+    @property
+    def selector(self) -> dict[str, str]:
+        """The labels that pick its pods."""
+        return common.selector("model-server", self.name)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels of its objects and pods."""
+        return common.labels("model-server", self.name, "model-server") | {
+            "app.kubernetes.io/version": str(self.version),
+            MODEL_LABEL: self.model,
+            VERSION_LABEL: str(self.version),
+        }
+
+
+def deployment(server: Server, image: Text, tracking_uri: Text) -> Manifest:
+    """The spec of the Deployment. It holds no replicas: the autoscaler owns them."""
+    return {
+        "revisionHistoryLimit": 3,
+        "progressDeadlineSeconds": PROGRESS_SECONDS,
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+        "selector": {"matchLabels": server.selector},
+        "template": {
+            "metadata": {
+                "labels": server.labels,
+                "annotations": {
+                    "prometheus.io/scrape": "true",
+                    "prometheus.io/port": str(PORT),
+                    "prometheus.io/path": "/metrics",
+                },
+            },
+            "spec": pod(server, image, tracking_uri),
+        },
+    }
+
+
+def pod(server: Server, image: Text, tracking_uri: Text) -> Manifest:
+    """The pod: fetch and verify the version, then serve it."""
+    path = f"/models/{server.model}"
+    mounts = [common.mount("models", "/models"), common.mount("tmp", "/tmp")]
+    fetch = ["python", "-m", "slipway_runtime.fetch", "--model", server.model, "--version", str(server.version)]
+    return common.pod(
+        server.name,
+        terminationGracePeriodSeconds=GRACE_SECONDS,
+        affinity=_apart(server),
+        topologySpreadConstraints=[
+            _spread(server, "kubernetes.io/hostname"),
+            _spread(server, "topology.kubernetes.io/zone"),
+        ],
+        initContainers=[
+            common.container(
+                "fetch",
+                image,
+                [*fetch, "--out", path, "--timeout", str(FETCH_SECONDS)],
+                env=common.env({"MLFLOW_TRACKING_URI": tracking_uri, "HOME": "/tmp"}),
+                resources=resources(server.resources, gpu=False),
+                volumeMounts=mounts,
+            )
+        ],
+        containers=[
+            common.container(
+                "server",
+                image,
+                ["python", "-m", "slipway_runtime.server"],
+                env=common.env(
+                    {
+                        "MODEL_NAME": server.model,
+                        "MODEL_VERSION": str(server.version),
+                        "MODEL_PATH": path,
+                        "PORT": str(PORT),
+                        "DRAIN_SECONDS": str(DRAIN_SECONDS),
+                        "GRACE_SECONDS": str(REQUEST_SECONDS),
+                        "REQUEST_SECONDS": str(REQUEST_SECONDS),
+                        "HOME": "/tmp",
+                    }
+                ),
+                ports=[{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
+                resources=resources(server.resources, gpu=True),
+                startupProbe=common.http_probe("/health/startup", "http", period=2, timeout=5, failures=60),
+                livenessProbe=common.http_probe("/health/live", "http", period=10, timeout=5, failures=3),
+                readinessProbe=common.http_probe("/health/ready", "http", period=5, timeout=5, failures=2),
+                lifecycle={"preStop": {"sleep": {"seconds": PRE_STOP_SECONDS}}},
+                volumeMounts=[common.mount("models", "/models", read_only=True), common.mount("tmp", "/tmp")],
+            )
+        ],
+        volumes=[common.scratch("models", server.resources.disk), common.scratch("tmp", "512Mi")],
+    )
+
+
+def resources(wanted: Resources, *, gpu: bool) -> Manifest:
+    """Requests and limits: memory may not exceed its request, CPU may burst to CPU_BURST times it."""
+    limits: Manifest = {"cpu": f"{CPU_BURST * cpu_millis(wanted.cpu)}m", "memory": wanted.memory}
+    if gpu and wanted.gpu:
+        limits["nvidia.com/gpu"] = str(wanted.gpu)
+    return {"requests": {"cpu": wanted.cpu, "memory": wanted.memory}, "limits": limits}
+
+
+def service(server: Server) -> Manifest:
+    """The spec of the Service."""
+    return common.service(server.selector, SERVICE_PORT, "http")
+
+
+def disruption_budget(server: Server) -> Manifest:
+    """The spec of the PodDisruptionBudget: one pod at a time may go, so it can always be satisfied."""
+    return {
+        "maxUnavailable": 1,
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        "selector": {"matchLabels": server.selector},
+    }
+
+
+def autoscaler(server: Server) -> Manifest:
+    """The spec of the HorizontalPodAutoscaler: up at once, down slowly."""
+    return {
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": server.name},
+        "minReplicas": server.scaling.min,
+        "maxReplicas": server.scaling.max,
+        "metrics": [_utilization("cpu", server.scaling.cpu), _utilization("memory", server.scaling.memory)],
+        "behavior": {
+            "scaleUp": {
+                "stabilizationWindowSeconds": 0,
+                "selectPolicy": "Max",
+                "policies": [
+                    {"type": "Percent", "value": 100, "periodSeconds": 30},
+                    {"type": "Pods", "value": 2, "periodSeconds": 30},
+                ],
+            },
+            "scaleDown": {
+                "stabilizationWindowSeconds": 300,
+                "selectPolicy": "Max",
+                "policies": [{"type": "Percent", "value": 50, "periodSeconds": 60}],
+            },
+        },
+    }
+
+
+def network_policy(server: Server, clients: list[Manifest], tracking: Manifest, tracking_port: int) -> Manifest:
+    """The spec of the NetworkPolicy: in from `clients`, out to the name server and to MLflow."""
+    out = network.egress([{"to": [tracking], "ports": [network.tcp(tracking_port)]}])
+    return network.ingress(server.selector, PORT, clients) | out
+
+
+def _apart(server: Server) -> Manifest:
+    term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": server.selector}}
+    preferred = [{"weight": 100, "podAffinityTerm": term}]
+    return {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}
+
+
+def _spread(server: Server, topology: str) -> Manifest:
+    return {
+        "maxSkew": 1,
+        "topologyKey": topology,
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": server.selector},
+        "matchLabelKeys": ["pod-template-hash"],
+    }
+
+
+def _utilization(resource: str, percent: int) -> Manifest:
+    target = {"type": "Utilization", "averageUtilization": percent}
+    return {"type": "Resource", "resource": {"name": resource, "target": target}}

@@ -1,0 +1,50 @@
+"""Network policies: nothing gets in that no rule lets in.
+
+A node always reaches its own pods (probes, NodePorts), whatever the policies say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from .common import Manifest, Text
+
+
+def default_deny() -> Manifest:
+    """The spec of a policy that shuts every pod of a namespace to ingress."""
+    return {"podSelector": {}, "policyTypes": ["Ingress"]}
+
+
+def pods(selects: Mapping[str, str], namespace: Text) -> Manifest:
+    """The peer that is these pods of that namespace."""
+    return {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+        "podSelector": {"matchLabels": dict(selects)},
+    }
+
+
+def everywhere(namespace: Text) -> Manifest:
+    """The peer that is every pod of that namespace."""
+    return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}
+
+
+def networks(cidrs: Sequence[str]) -> list[Manifest]:
+    """The peers that are these networks."""
+    return [{"ipBlock": {"cidr": cidr}} for cidr in cidrs]
+
+
+def ingress(selects: Mapping[str, str], port: int, peers: Sequence[Manifest]) -> Manifest:
+    """The spec of a policy that lets `peers`, and nobody else, reach these pods at `port`."""
+    rules = [{"from": list(peers), "ports": [tcp(port)]}] if peers else []
+    return {"podSelector": {"matchLabels": dict(selects)}, "policyTypes": ["Ingress"], "ingress": rules}
+
+
+def egress(rules: Sequence[Manifest]) -> Manifest:
+    """The part of a policy's spec that lets pods out by these rules, and to a name server wherever it runs."""
+    name_server = {"ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]}
+    return {"policyTypes": ["Ingress", "Egress"], "egress": [name_server, *rules]}
+
+
+def tcp(port: int) -> Manifest:
+    """A TCP port in a rule."""
+    return {"protocol": "TCP", "port": port}

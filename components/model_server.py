@@ -1,0 +1,107 @@
+"""The servers of one version of a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pulumi
+from pulumi_kubernetes.apps.v1 import Deployment
+from pulumi_kubernetes.autoscaling.v2 import HorizontalPodAutoscaler
+from pulumi_kubernetes.core.v1 import Service, ServiceAccount
+from pulumi_kubernetes.networking.v1 import NetworkPolicy
+from pulumi_kubernetes.policy.v1 import PodDisruptionBudget
+
+from settings import Resources, Scaling
+
+from .manifests import common, istio, mlflow, network, prometheus
+from .manifests import model_server as manifests
+from .options import child
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What all model servers of a stack share.
+
+    namespace: where they run. image: the serving image. tracking_uri: the MLflow that versions are fetched from.
+    tracking_namespace, monitoring_namespace: where MLflow and Prometheus run.
+    """
+
+    namespace: pulumi.Input[str]
+    image: pulumi.Input[str]
+    tracking_uri: pulumi.Input[str]
+    tracking_namespace: pulumi.Input[str]
+    monitoring_namespace: pulumi.Input[str]
+
+
+@dataclass(frozen=True)
+class ModelServerArgs:
+    """What a model server is made from.
+
+    model, version: a registered version; they name everything. surroundings: what it shares with the others.
+    resources, scaling: as in the configuration.
+    """
+
+    model: str
+    version: int
+    surroundings: Surroundings
+    resources: Resources = field(default_factory=Resources)
+    scaling: Scaling = field(default_factory=Scaling)
+
+
+class ModelServer(pulumi.ComponentResource):
+    """Pods that serve one version of a model, their Service, and what guards and scales them.
+
+    It knows no role and no weight: a promotion moves a route and leaves it alone. An update waits until every
+    pod is ready, or fails after four minutes with what stands in the way. On removal the pods drain first, and
+    only then go the Service and the policy they were reached through.
+
+    Output: `host`, the Service's name in the cluster's DNS.
+    """
+
+    host: pulumi.Output[str]
+
+    def __init__(self, name: str, args: ModelServerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("slipway:index:ModelServer", name, None, opts)
+        around = args.surroundings
+        server = manifests.Server(args.model, args.version, args.resources, args.scaling)
+        metadata = common.metadata(server.name, around.namespace, server.labels)
+
+        account = ServiceAccount(
+            f"{name}-account", metadata=metadata, automount_service_account_token=False, opts=child(self)
+        )
+        clients = [
+            network.pods({"istio": "ingress"}, istio.INGRESS_NAMESPACE),
+            network.pods(prometheus.selector(), around.monitoring_namespace),
+        ]
+        tracking = network.pods(mlflow.selector(), around.tracking_namespace)
+        policy = NetworkPolicy(
+            f"{name}-policy",
+            **{
+                "metadata": metadata,
+                "spec": manifests.network_policy(server, clients, tracking, mlflow.PORT),
+            },
+            opts=child(self),
+        )
+        service = Service(
+            f"{name}-service",
+            **{
+                "metadata": common.metadata(server.name, around.namespace, server.labels, common.SKIP_AWAIT),
+                "spec": manifests.service(server),
+            },
+            opts=child(self),
+        )
+        budget = PodDisruptionBudget(
+            f"{name}-budget", **{"metadata": metadata, "spec": manifests.disruption_budget(server)}, opts=child(self)
+        )
+        deployment = Deployment(
+            f"{name}-deployment",
+            **{"metadata": metadata, "spec": manifests.deployment(server, around.image, around.tracking_uri)},
+            opts=child(self, [account, policy, service, budget], timeout="4m"),
+        )
+        HorizontalPodAutoscaler(
+            f"{name}-autoscaler",
+            **{"metadata": metadata, "spec": manifests.autoscaler(server)},
+            opts=child(self, [deployment]),
+        )
+        self.host = pulumi.Output.concat(server.name, ".", around.namespace, ".svc.cluster.local")
+        self.register_outputs({"host": self.host})

@@ -1,0 +1,46 @@
+"""The one image that trains, tracks and serves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_docker_build import Image
+
+
+@dataclass(frozen=True)
+class ServingImageArgs:
+    """What the image is built from.
+
+    registry: where it goes, as in `127.0.0.1:5000`. builder: the buildx builder; None means the
+    user's current one. context: the directory with its Dockerfile. repository: its name in the registry.
+    """
+
+    registry: str
+    builder: str | None = None
+    context: str = "serving_image"
+    repository: str = "slipway/serving"
+
+
+class ServingImage(pulumi.ComponentResource):
+    """The serving image, built and pushed when its context changed. A build that fails fails the update.
+
+    Output: `ref`, the image by digest, which is all that is ever deployed.
+    """
+
+    ref: pulumi.Output[str]
+
+    def __init__(self, name: str, args: ServingImageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("slipway:index:ServingImage", name, None, opts)
+        repository = f"{args.registry}/{args.repository}"
+        image = Image(
+            f"{name}-image",
+            context={"location": args.context},
+            tags=[f"{repository}:latest"],
+            push=True,
+            build_on_preview=False,
+            builder={"name": args.builder} if args.builder else None,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        self.ref = pulumi.Output.concat(repository, "@", image.digest)
+        self.register_outputs({"ref": self.ref})

@@ -1,0 +1,124 @@
+"""The commands behind the Makefile: up, down, env, tools, status."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+import time
+
+from local import instance as instances
+from local import tools
+from local.console import UserError, format_seconds, run_cli, say
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python3 -m local", description=__doc__)
+    parser.add_argument("command", choices=("up", "down", "env", "tools", "status"))
+    parser.add_argument("--context", default="", help="a kubeconfig context that exists")
+    parser.add_argument("--registry", default="", help="a registry that context can pull from")
+    arguments = parser.parse_args()
+    if bool(arguments.context) != bool(arguments.registry):
+        given, missing = ("CONTEXT", "REGISTRY") if arguments.context else ("REGISTRY", "CONTEXT")
+        raise UserError(
+            f"{missing}: missing beside {given}; give both, as in "
+            "make up CONTEXT=kind-kind REGISTRY=localhost:5001"
+        )
+    existing = bool(arguments.context)
+    if arguments.command == "env":
+        _env(arguments.context, arguments.registry)
+        return
+    if arguments.command == "down" and not existing:
+        # Needs none of the other tools, so it works on a half-made checkout too.
+        tools.ensure_venv()
+        _in_venv({}, time.monotonic())
+        from local import cluster
+
+        chosen = instances.load()
+        found = cluster.down(chosen)
+        say(f"  cluster {chosen.name}: {'removed' if found else 'there was none'}")
+        return
+    start = time.monotonic()
+    times: dict[str, float] = {}
+    made = tools.install(cluster=not existing)
+    if made:
+        times["tools"] = time.monotonic() - start
+    else:
+        say("  tools: all there")
+    if arguments.command == "tools":
+        return
+    _in_venv(times, start)
+    {"up": _up, "down": _down_existing, "status": _status}[arguments.command](
+        arguments.context, arguments.registry
+    )
+
+
+def _in_venv(times: dict[str, float], start: float) -> None:
+    """Go on in the virtual environment, in the same process, once it exists."""
+    if sys.prefix == str(tools.VENV):
+        return
+    os.environ["SLIPWAY_STARTED"] = str(time.time() - (time.monotonic() - start))
+    os.environ["SLIPWAY_TOOLS_SECONDS"] = str(times.get("tools", 0))
+    python = str(tools.venv_python())
+    os.execv(python, [python, "-m", "local", *sys.argv[1:]])
+
+
+def _target(context: str, registry: str):
+    from local import stack
+
+    if context:
+        return stack.on_existing(context, registry)
+    return stack.on_one_machine(instances.load())
+
+
+def _up(context: str, registry: str) -> None:
+    from local import cluster, smoke, stack
+    from local.console import step
+
+    times: dict[str, float] = {}
+    tools_seconds = float(os.environ.get("SLIPWAY_TOOLS_SECONDS", 0))
+    if tools_seconds:
+        times["tools"] = tools_seconds
+    if not context:
+        cluster.up(instances.load(), times)
+    target = _target(context, registry)
+    with step("stack: pulumi up", times):
+        stack.up(target)
+    os.environ.update(target.environment)
+    outputs = stack.outputs(target)
+    with step("predictions", times):
+        smoke.run(outputs)
+    say("")
+    for name in ("gateway_url", "mlflow_url", "prometheus_url", "grafana_url"):
+        if outputs.get(name):
+            say(f"  {name.removesuffix('_url'):<11} {outputs[name]}")
+    total = time.time() - float(os.environ.get("SLIPWAY_STARTED", time.time()))
+    steps = ", ".join(f"{name} {format_seconds(value)}" for name, value in times.items())
+    say(f"\n  up in {format_seconds(total)} ({steps})")
+    say('  next: eval "$(make -s env)" gives this shell pulumi and kubectl')
+
+
+def _down_existing(context: str, registry: str) -> None:
+    from local import stack
+
+    stack.destroy(_target(context, registry))
+
+
+def _status(context: str, registry: str) -> None:
+    from local import cluster, node
+
+    chosen = instances.load()
+    running = node.is_running(chosen)
+    say(f"  cluster {chosen.name}: {'running' if running else 'not running'}")
+    if running:
+        say(cluster.kubectl(chosen, "get", "pods", "--all-namespaces"))
+
+
+def _env(context: str, registry: str) -> None:
+    for name, value in _target(context, registry).environment.items():
+        print(f"export {name}={shlex.quote(value)}")
+
+
+if __name__ == "__main__":
+    run_cli(main)

@@ -1,0 +1,175 @@
+"""A few hundred real requests through the gateway, and a table of who answered them."""
+
+from __future__ import annotations
+
+import json
+import queue
+import subprocess
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from local.console import UserError, say
+from local.instance import PROJECT
+
+REQUESTS = 300
+WORKERS = 4
+BODY = PROJECT / "docs/churn-request.json"
+
+
+@dataclass
+class Tally:
+    """What came back: per version the latencies in seconds, and the failures by their reason."""
+
+    seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    errors: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    @property
+    def total(self) -> int:
+        return sum(map(len, self.seconds.values())) + sum(self.errors.values())
+
+
+def send(url: str, body: bytes, count: int = REQUESTS, workers: int = WORKERS) -> Tally:
+    """Send `count` predictions to `url` over `workers` connections; failures are counted."""
+    tally = Tally()
+    lock = threading.Lock()
+    tickets: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for number in range(count):
+        tickets.put(number)
+
+    def work() -> None:
+        headers = {"content-type": "application/json"}
+        with httpx.Client(timeout=10, trust_env=False) as client:
+            while True:
+                try:
+                    tickets.get_nowait()
+                except queue.Empty:
+                    return
+                start = time.perf_counter()
+                version, reason = "none", ""
+                try:
+                    answer = client.post(url, content=body, headers=headers)
+                    version = answer.headers.get("x-model-version", "none")
+                    reason = "" if answer.status_code == 200 else f"HTTP {answer.status_code}"
+                except httpx.HTTPError as error:
+                    reason = type(error).__name__
+                seconds = time.perf_counter() - start
+                with lock:
+                    if reason:
+                        tally.errors[version, reason] += 1
+                    else:
+                        tally.seconds[version].append(seconds)
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(workers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return tally
+
+
+def await_route(url: str, body: bytes, seconds: float = 60) -> None:
+    """Wait until the route answers: Envoy learns of it shortly after Pulumi has written it.
+
+    Raises:
+        UserError: it does not within `seconds`.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            answer = httpx.post(
+                url,
+                content=body,
+                headers={"content-type": "application/json"},
+                timeout=10,
+                trust_env=False,
+            )
+            if answer.status_code == 200:
+                return
+            reason = f"HTTP {answer.status_code} {answer.text[:200]}"
+        except httpx.HTTPError as error:
+            reason = f"{type(error).__name__} {error}"
+        if time.monotonic() > deadline:
+            raise UserError(f"predictions: {url} does not answer after {seconds:.0f} s ({reason})")
+        time.sleep(0.2)
+
+
+def quantile(values: list[float], share: float) -> float:
+    """The smallest value that at least `share` of `values` do not exceed (nearest rank)."""
+    ordered = sorted(values)
+    return ordered[max(0, -(-int(share * 1000) * len(ordered) // 1000) - 1)]
+
+
+def table(tally: Tally) -> list[str]:
+    """Lines: version, requests, share, errors, p50 and p95 in milliseconds."""
+    versions = sorted({*tally.seconds, *(version for version, _ in tally.errors)})
+    lines = [f"  {'version':<9}{'requests':>9}{'share':>8}{'errors':>8}{'p50':>10}{'p95':>10}"]
+    for version in versions:
+        good = tally.seconds.get(version, [])
+        bad = sum(count for (name, _), count in tally.errors.items() if name == version)
+        share = 100 * (len(good) + bad) / max(1, tally.total)
+        times = [f"{1000 * quantile(good, q):.1f} ms" if good else "-" for q in (0.5, 0.95)]
+        lines.append(
+            f"  {version:<9}{len(good) + bad:>9}{share:>7.1f}%{bad:>8}{times[0]:>10}{times[1]:>10}"
+        )
+    for (version, reason), count in tally.errors.most_common(5):
+        lines.append(f"  version {version}: {count} × {reason}")
+    return lines
+
+
+def run(outputs: dict[str, object]) -> None:
+    """Send the requests to each deployed model that has an example body, and print the tables.
+
+    Raises:
+        UserError: the route does not answer, or some request failed.
+    """
+    models = outputs.get("models") or {}
+    if not isinstance(models, dict) or "churn" not in models:
+        say("  no model churn in this stack: no requests sent")
+        return
+    body = BODY.read_bytes()
+    json.loads(body)
+    with gateway(outputs.get("gateway_url")) as base:
+        url = f"{base}/models/churn/invocations"
+        await_route(url, body)
+        tally = send(url, body)
+    say("")
+    say(f"  churn: {tally.total} predictions through {url}")
+    for line in table(tally):
+        say(line)
+    if tally.errors:
+        raise UserError(f"predictions: {sum(tally.errors.values())} of {tally.total} failed")
+
+
+@contextmanager
+def gateway(url: object) -> Iterator[str]:
+    """The gateway's URL; where it has none, a port-forward to its Service for the time being."""
+    if isinstance(url, str) and url:
+        yield url.rstrip("/")
+        return
+    process = subprocess.Popen(
+        ["kubectl", "port-forward", "--namespace", "istio-ingress", "service/istio-ingress", ":80"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout
+        line = process.stdout.readline()
+        if "127.0.0.1:" not in line:
+            raise UserError("gateway: kubectl port-forward to service istio-ingress did not start")
+        yield f"http://127.0.0.1:{line.split('127.0.0.1:')[1].split()[0]}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def example_body() -> Path:
+    """The request that the README sends too."""
+    return BODY

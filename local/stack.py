@@ -1,0 +1,254 @@
+"""Deploying the Pulumi stack: environment, configuration, update, and what is left of a killed one."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from local import tools
+from local.console import UserError, say
+from local.instance import PROJECT, Instance, cache_dir, state_root
+from local.pki import write_private
+
+PLUGINS = {"kubernetes": "4.25.0", "docker-build": "0.0.22"}
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a stack goes: its name, and the environment in which Pulumi finds everything.
+
+    `settings` holds configuration that belongs to the place, as path → value; None removes a key.
+    """
+
+    stack: str
+    environment: dict[str, str]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def on_one_machine(instance: Instance) -> Target:
+    """Stack `dev` on the one-machine cluster."""
+    environment = _environment(instance.state / "pulumi")
+    environment.update(KUBECONFIG=str(instance.kubeconfig), DOCKER_CONFIG=f"{instance.state}/docker")
+    urls = {
+        f"{name}.url": f"http://127.0.0.1:{instance.ports[name]}"
+        for name in ("gateway", "mlflow", "prometheus")
+    }
+    return Target("dev", environment, {"registry": instance.registry, **urls})
+
+
+def on_existing(context: str, registry: str) -> Target:
+    """The configuration of `dev` on a cluster and registry that exist, as a stack of its own.
+
+    The stack is named after the context. A PULUMI_BACKEND_URL that is set is used; otherwise the
+    state lies beside that of the one-machine clusters.
+    """
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", context.split("/")[-1])[:40] or "existing"
+    if name == "dev":
+        name = "dev-existing"
+    places = {
+        f"{key}.{part}": value
+        for key in ("gateway", "mlflow", "prometheus")
+        for part, value in (("node_port", None), ("url", None))
+    }
+    places |= {
+        "context": context,
+        "registry": registry,
+        "builder": None,
+        "gateway.service_type": "LoadBalancer",
+        "mlflow.service_type": "ClusterIP",
+        "prometheus.service_type": "ClusterIP",
+    }
+    return Target(name, _environment(state_root() / "existing" / "pulumi"), places)
+
+
+def _environment(state: Path) -> dict[str, str]:
+    """What Pulumi needs, and nothing of an ambient account: its own home, state and passphrase."""
+    passphrase = state_root() / "passphrase"
+    bin_dirs = [str(tools.LINKS / "bin"), str(PROJECT / ".venv/bin")]
+    rest = [part for part in os.environ.get("PATH", "").split(os.pathsep) if part not in bin_dirs]
+    environment = {
+        "PATH": os.pathsep.join(bin_dirs + rest),
+        "PULUMI_HOME": str(cache_dir() / "pulumi"),
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+    }
+    if "PULUMI_BACKEND_URL" not in os.environ or _is_ours(os.environ["PULUMI_BACKEND_URL"]):
+        environment["PULUMI_BACKEND_URL"] = f"file://{state}"
+    if "PULUMI_CONFIG_PASSPHRASE" not in os.environ:
+        environment["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(passphrase)
+    return environment
+
+
+def _is_ours(url: str) -> bool:
+    # Set by `eval "$(make env)"` of another instance, not by the user.
+    return url.startswith(f"file://{state_root()}")
+
+
+def prepare(target: Target) -> None:
+    """Make the directories, the passphrase and the plugin links that the environment names."""
+    backend = target.environment.get("PULUMI_BACKEND_URL", "")
+    if backend.startswith("file://"):
+        Path(backend.removeprefix("file://")).mkdir(parents=True, exist_ok=True)
+    passphrase = state_root() / "passphrase"
+    if not passphrase.exists():
+        passphrase.parent.mkdir(parents=True, exist_ok=True)
+        write_private(passphrase, secrets.token_urlsafe(32).encode())
+    for name, version in PLUGINS.items():
+        plugin = f"pulumi-resource-{name}"
+        directory = cache_dir() / "pulumi/plugins" / f"resource-{name}-v{version}"
+        directory.mkdir(parents=True, exist_ok=True)
+        link, source = directory / plugin, (tools.LINKS / "bin" / plugin).resolve()
+        if not link.is_symlink() or link.resolve() != source:
+            temporary = directory / f".{plugin}.new"
+            temporary.unlink(missing_ok=True)
+            temporary.symlink_to(source)
+            temporary.replace(link)
+
+
+def up(target: Target) -> None:
+    """Bring the stack to its configuration, going on where a killed update stopped.
+
+    Raises:
+        UserError: the update failed; Pulumi has printed why.
+    """
+    prepare(target)
+    _select(target)
+    _configure(target)
+    _recover(target)
+    command = ["pulumi", "up", "--yes", "--skip-preview", "--non-interactive"]
+    command += ["--stack", target.stack, "--color", "always" if sys.stdout.isatty() else "never"]
+    done = subprocess.run(
+        command, cwd=PROJECT, env={**os.environ, **target.environment}, check=False
+    )
+    if done.returncode:
+        raise UserError(
+            "pulumi up failed, for the reason above; mend it and run the same command again"
+        )
+
+
+def destroy(target: Target) -> None:
+    """Remove the stack and everything it made.
+
+    Raises:
+        UserError: the removal failed; Pulumi has printed why.
+    """
+    prepare(target)
+    if target.stack not in _stacks(target):
+        say(f"  stack {target.stack}: there is none")
+        return
+    _recover(target)
+    command = ["pulumi", "destroy", "--yes", "--skip-preview", "--non-interactive", "--remove"]
+    command += ["--preserve-config", "--stack", target.stack]
+    done = subprocess.run(
+        command, cwd=PROJECT, env={**os.environ, **target.environment}, check=False
+    )
+    if done.returncode:
+        raise UserError("pulumi destroy failed, for the reason above; run the same command again")
+
+
+def outputs(target: Target) -> dict[str, Any]:
+    """The stack's outputs."""
+    text = _pulumi(target, "stack", "output", "--json", "--stack", target.stack)
+    result: dict[str, Any] = json.loads(text)
+    return result
+
+
+def _pulumi(target: Target, *arguments: str, stdin: str | None = None) -> str:
+    done = subprocess.run(
+        ["pulumi", *arguments, "--non-interactive"],
+        cwd=PROJECT,
+        env={**os.environ, **target.environment},
+        input=stdin or "",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise UserError(f"pulumi {' '.join(arguments[:2])}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def _stacks(target: Target) -> list[str]:
+    return [entry["name"] for entry in json.loads(_pulumi(target, "stack", "ls", "--json"))]
+
+
+def _select(target: Target) -> None:
+    if target.stack not in _stacks(target):
+        if target.stack != "dev" and not (PROJECT / f"Pulumi.{target.stack}.yaml").exists():
+            _copy_configuration(target.stack)
+        _pulumi(target, "stack", "init", target.stack)
+    _pulumi(target, "stack", "select", target.stack)
+
+
+def _copy_configuration(stack: str) -> None:
+    """Give a new stack the configuration of `dev`, less what is encrypted for `dev`."""
+    import yaml
+
+    content = yaml.safe_load((PROJECT / "Pulumi.dev.yaml").read_text())
+    config = {
+        key: value
+        for key, value in content["config"].items()
+        if not (isinstance(value, dict) and "secure" in value)
+    }
+    (PROJECT / f"Pulumi.{stack}.yaml").write_text(
+        yaml.safe_dump({"config": config}, sort_keys=False)
+    )
+
+
+def _configure(target: Target) -> None:
+    """Write what belongs to the place, and generate the bucket's keys, where they differ or lack."""
+    raw = json.loads(_pulumi(target, "config", "--json", "--stack", target.stack))
+    have: dict[str, Any] = {
+        key.removeprefix("slipway:"): entry.get("objectValue", entry.get("value"))
+        for key, entry in raw.items()
+        if key.startswith("slipway:")
+    }
+    for path, value in target.settings.items():
+        top, _, rest = path.partition(".")
+        found = have.get(top)
+        current = found.get(rest) if rest and isinstance(found, dict) else found
+        where = ["--path", f"slipway:{path}", "--stack", target.stack]
+        if value is None and current is not None:
+            _pulumi(target, "config", "rm", *where)
+        elif value is not None and current != value:
+            _pulumi(target, "config", "set", *where, str(value))
+    for key, size in (("bucketAccessKey", 15), ("bucketSecretKey", 30)):
+        if key not in have:
+            # On standard input: an argument would show in the process list.
+            _pulumi(
+                target,
+                *("config", "set", "--secret", f"slipway:{key}", "--stack", target.stack),
+                stdin=secrets.token_hex(size),
+            )
+
+
+def _recover(target: Target) -> None:
+    """Free a lock whose holder was killed, and take up what it had begun to create."""
+    backend = target.environment.get("PULUMI_BACKEND_URL", "")
+    if not backend.startswith("file://"):
+        return
+    locks = Path(backend.removeprefix("file://")) / ".pulumi/locks"
+    for lock in locks.glob(f"**/{target.stack}/*.json"):
+        content = json.loads(lock.read_text() or "{}")
+        pid, host = content.get("pid", 0), content.get("hostname")
+        if host == socket.gethostname() and Path(f"/proc/{pid}").exists():
+            raise UserError(
+                f"stack {target.stack}: process {pid} is updating it; wait for it to end"
+            )
+        say(f"  stack {target.stack}: an earlier update was killed; taking up from there")
+        lock.unlink()
+    state = json.loads(_pulumi(target, "stack", "export", "--stack", target.stack))
+    if (state.get("deployment") or {}).get("pending_operations"):
+        _pulumi(
+            target,
+            *("refresh", "--yes", "--skip-preview", "--clear-pending-creates"),
+            *("--stack", target.stack),
+        )

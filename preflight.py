@@ -1,0 +1,149 @@
+"""What can be known before the first resource is registered: is the cluster there, are the versions registered?
+
+A thin edge around sockets. Each fault is one line that names the key, the value and the remedy.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import quote, urlencode, urlsplit
+from urllib.request import ProxyHandler, build_opener
+
+import pulumi
+import yaml
+
+from settings import Settings
+
+CLUSTER_SECONDS = 2.0
+MLFLOW_SECONDS = 1.0
+CHARTS = ("base", "istio-control/istio-discovery", "gateway")
+_REMEDY = "start the one-machine cluster with `make up`, or name another: pulumi config set slipway:context <name>"
+
+Fetch = Callable[[str], Mapping[str, Any]]
+
+
+def check(settings: Settings, trained: Mapping[str, Sequence[int]]) -> None:
+    """Raise `pulumi.RunError`, a line for each fault, if this update could not succeed.
+
+    `trained`: model -> versions that the update itself registers, before anything needs them.
+    """
+    with ThreadPoolExecutor(max_workers=len(settings.models) + 1) as pool:
+        cluster = pool.submit(cluster_faults, settings.context)
+        url = settings.mlflow.url
+        wanted = {
+            name: {f"models.{name}.stable": model.stable}
+            | ({f"models.{name}.canary.version": model.canary.version} if model.canary else {})
+            for name, model in settings.models.items()
+        }
+        asked = [
+            pool.submit(version_faults, name, keys, trained.get(name, ()), lambda path: _get(f"{url}{path}"))
+            for name, keys in wanted.items()
+            if url and set(keys.values()) - set(trained.get(name, ()))
+        ]
+        faults = chart_faults(settings.istio.charts) + cluster.result()
+        faults += [fault for answer in asked for fault in answer.result()]
+    if faults:
+        raise pulumi.RunError("\n".join(faults))
+
+
+def chart_faults(directory: str) -> list[str]:
+    """A fault if one of Istio's charts does not lie in `directory`."""
+    missing = [chart for chart in CHARTS if not (Path(directory) / chart / "Chart.yaml").is_file()]
+    if not missing:
+        return []
+    return [
+        f'slipway:istio.charts: "{directory}" has no chart {missing[0]}; '
+        "`make up` puts Istio's charts there, or unpack those of an Istio release"
+    ]
+
+
+def cluster_faults(context: str, timeout: float = CLUSTER_SECONDS) -> list[str]:
+    """A fault if the kubeconfig has no such context, or its API server does not answer in `timeout` seconds."""
+    try:
+        contexts, clusters = _kubeconfig()
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        return [f"slipway:context: no kubeconfig can be read ({_brief(error)}); {_REMEDY}"]
+    if context not in contexts:
+        known = ", ".join(sorted(contexts)) or "none"
+        return [f'slipway:context: "{context}" is no context of the kubeconfig (there: {known}); {_REMEDY}']
+    cluster = clusters.get(contexts[context], {})
+    server = urlsplit(cluster.get("server", ""))
+    if cluster.get("proxy-url"):
+        return []  # reached by way of a proxy: only the provider can tell
+    try:
+        _handshake(server.hostname or "", server.port or (80 if server.scheme == "http" else 443), server.scheme, timeout)
+    except OSError as error:
+        return [f'slipway:context: the API server of "{context}" at {server.geturl()} does not answer ({_brief(error)}); {_REMEDY}']
+    return []
+
+
+def version_faults(name: str, wanted: Mapping[str, int], trained: Sequence[int], fetch: Fetch) -> list[str]:
+    """A fault for each of the `wanted` versions (key -> version) of model `name` that is not registered.
+
+    `fetch` asks MLflow for a path. If it does not answer there is nothing to say yet: the init containers ask again.
+    """
+    query = urlencode({"filter": f"name='{name}'", "max_results": 1000}, quote_via=quote)
+    try:
+        found = fetch(f"/api/2.0/mlflow/model-versions/search?{query}").get("model_versions", [])
+        registered = sorted({int(version["version"]) for version in found})
+    except (OSError, HTTPException, ValueError, KeyError, TypeError, AttributeError):
+        return []
+    shown = ", ".join(map(str, registered)) or "none"
+    return [
+        f"slipway:{key}: {version} is not a registered version of {name} (registered: {shown}); "
+        "register it in MLflow first, or name one that is"
+        for key, version in wanted.items()
+        if version not in registered and version not in trained
+    ]
+
+
+def _kubeconfig() -> tuple[dict[str, str], dict[str, Mapping[str, Any]]]:
+    """Contexts (name -> cluster) and clusters (name -> its entry) of all files that KUBECONFIG names."""
+    paths = [path for path in os.environ.get("KUBECONFIG", "").split(os.pathsep) if path]
+    contexts: dict[str, str] = {}
+    clusters: dict[str, Mapping[str, Any]] = {}
+    texts = [Path(path).read_text() for path in paths or [Path.home() / ".kube" / "config"] if not paths or os.path.exists(path)]
+    if not texts:
+        raise FileNotFoundError(f"there is no {os.pathsep.join(paths)}")
+    for text in texts:
+        content = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
+        if not isinstance(content, dict):
+            raise ValueError("it holds no object")
+        for entry in content.get("contexts") or []:
+            contexts.setdefault(entry["name"], entry["context"]["cluster"])
+        for entry in content.get("clusters") or []:
+            clusters.setdefault(entry["name"], entry["cluster"])
+    return contexts, clusters
+
+
+def _handshake(host: str, port: int, scheme: str, timeout: float) -> None:
+    with socket.create_connection((host, port), timeout) as plain:
+        if scheme == "https":
+            # Nothing is sent, so nothing is trusted: whether it is the right server is the provider's to check.
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            context.wrap_socket(plain, server_hostname=host).close()
+
+
+def _get(url: str) -> Mapping[str, Any]:
+    """The JSON at `url`, past any proxy of the environment. Raises OSError or ValueError."""
+    try:
+        with build_opener(ProxyHandler({})).open(url, timeout=MLFLOW_SECONDS) as answer:
+            return dict(json.load(answer))
+    except HTTPError as error:
+        error.close()
+        raise
+
+
+def _brief(error: Exception) -> str:
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return (" ".join(text.split()) or type(error).__name__)[:160]

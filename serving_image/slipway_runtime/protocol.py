@@ -1,0 +1,252 @@
+"""MLflow's scoring protocol: from a request's body to a prediction's body.
+
+Source: ``mlflow/pyfunc/scoring_server/__init__.py`` of MLflow 3.17. Bodies are parsed, schemas
+    enforced
+and predictions written by MLflow's own functions, so answers are MLflow's, byte for byte, and so
+are the statuses. What differs, deliberately:
+
+- Errors have messages of our own: MLflow's quote the request and carry stack traces.
+- A body that MLflow's parsers fail on in a way MLflow did not foresee (a number of 5,000 digits,
+  JSON nested too deep) is 400 and not 500: a client must not be able to make a version look broken.
+- A request without a content type is 415 and not 500.
+
+This module knows nothing of HTTP beyond the content type. Importing it imports MLflow, which takes
+seconds: import it where a model is about to be loaded.
+"""
+
+import inspect
+import io
+import json
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from mlflow.exceptions import MlflowException
+from mlflow.models.utils import _enforce_params_schema
+from mlflow.pyfunc import PyFuncModel, scoring_server
+from mlflow.version import VERSION as MLFLOW_VERSION
+
+from slipway_runtime.errors import RequestError
+
+__all__ = ["MLFLOW_VERSION", "Scorer", "load_model"]
+
+_FORMATS: Final = ("dataframe_split", "dataframe_records", "instances", "inputs")
+_NAMES_SHOWN: Final = 20
+_FAILED_COLUMN: Final = re.compile(r"Failed to convert column (.*?) to type '", re.DOTALL)
+
+
+def load_model(path: Path) -> PyFuncModel:
+    """Loads the MLflow model in folder ``path`` and switches MLflow to serving.
+
+    ``SERVING_MODEL_CONFIG`` (a JSON object) is handed to the model, as MLflow's server does.
+
+    Raises:
+        Exception: whatever MLflow or the model's flavor raises.
+    """
+    # As MLflow's own server does: type hints are then enforced as for a request.
+    os.environ["_MLFLOW_IS_IN_SERVING_ENVIRONMENT"] = "true"
+    # Or each schema error would print the whole input into a message that nobody gets to see.
+    os.environ["MLFLOW_DISABLE_SCHEMA_DETAILS"] = "true"
+    model: PyFuncModel = scoring_server.load_model_with_mlflow_config(str(path))
+    return model
+
+
+class Scorer:
+    """Answers prediction requests with one loaded model.
+
+    It keeps no state between calls, so it may be called by many threads at once, as MLflow's own
+    server calls its model.
+
+    Args:
+        model: the model, from `load_model`.
+    """
+
+    def __init__(self, model: PyFuncModel) -> None:
+        self._model = model
+        self._metadata = model.metadata
+        self._input_schema = model.metadata.get_input_schema()
+        self._params_schema = model.metadata.get_params_schema()
+        self._takes_params = "params" in inspect.signature(model.predict).parameters
+
+    def score(self, body: bytes, content_type: str | None) -> bytes:
+        """Returns the JSON body of the prediction for a request.
+
+        Args:
+            body: the request's body.
+            content_type: the request's Content-Type header, or None where it has none.
+
+        Raises:
+            RequestError: there is no prediction; it carries the answer to give instead.
+        """
+        data, params, unwrapped = self._parse(body, _media_type(content_type))
+        try:
+            if self._takes_params:
+                prediction = self._model.predict(data, params=params)
+            else:
+                prediction = self._model.predict(data)
+        except MlflowException as error:
+            self._raise_prediction_error(error, data, params)
+        except Exception as error:
+            raise RequestError(
+                400, "BAD_REQUEST", "The model could not evaluate this input.", "model_error"
+            ) from error
+        output = io.StringIO()
+        try:
+            if unwrapped:
+                scoring_server.unwrapped_predictions_to_json(prediction, output)
+            else:
+                scoring_server.predictions_to_json(prediction, output)
+        except Exception as error:
+            message = "The model's prediction cannot be written as JSON."
+            raise RequestError(500, "INTERNAL_ERROR", message, "model_error") from error
+        return output.getvalue().encode()
+
+    def warm_up(self, path: Path) -> bool:
+        """Answers the model's own example, so that no client pays for what is done only once.
+
+        Args:
+            path: the model's folder.
+
+        Returns:
+            False where the model was saved without an example.
+
+        Raises:
+            OSError: the example is announced but cannot be read.
+            RequestError: the model refuses its own example.
+        """
+        example = self._metadata.get_serving_input(str(path))
+        if example is None:
+            return False
+        self.score(example.encode(), scoring_server.CONTENT_TYPE_JSON)
+        return True
+
+    def _parse(self, body: bytes, media_type: str) -> tuple[Any, Any, bool]:
+        """Returns the model's input, its params, and whether the answer is bare predictions."""
+        try:
+            if media_type == scoring_server.CONTENT_TYPE_JSON:
+                return self._parse_json(body)
+            if media_type == scoring_server.CONTENT_TYPE_CSV:
+                text = io.StringIO(body.decode())
+                return scoring_server.parse_csv_input(text, self._input_schema), None, False
+            return scoring_server.parse_parquet_input(io.BytesIO(body)), None, False
+        except (RequestError, MemoryError):
+            raise
+        except UnicodeDecodeError as error:
+            raise _invalid("The body is not valid UTF-8.") from error
+        except Exception as error:
+            kind = media_type.rsplit(".", 1)[-1].rsplit("/", 1)[-1].upper()
+            raise _invalid(f"The body could not be read as a table in {kind}.") from error
+
+    def _parse_json(self, body: bytes) -> tuple[Any, Any, bool]:
+        request = _decode_json(body)
+        # Looked at beforehand: MLflow takes "params" out of the object it is given.
+        formats = [name for name in _FORMATS if name in request]
+        try:
+            parsed = scoring_server._parse_json_data(request, self._metadata, self._input_schema)
+            return parsed.data, parsed.params, parsed.is_unified_llm_input
+        except MemoryError:
+            raise
+        except Exception as error:
+            status, code = 400, "BAD_REQUEST"
+            if isinstance(error, MlflowException):
+                status, code = error.get_http_status_code(), error.error_code
+            if len(formats) == 1:
+                message = f"{formats[0]} could not be read{self._unreadable_column(error)}."
+            else:
+                found = _names(formats) or "none of them"
+                message = f"The body must have exactly one of {_names(_FORMATS)}; it has {found}."
+            raise RequestError(status, code, message, "invalid_input") from error
+
+    def _unreadable_column(self, error: Exception) -> str:
+        """Names the column MLflow could not convert, if the name is one of the model's own."""
+        match = _FAILED_COLUMN.search(str(error))
+        schema = self._input_schema
+        if match is None or schema is None or not schema.has_input_names():
+            return ""
+        spec = schema.input_dict().get(match[1])
+        return f": column {match[1]} is not {_type(spec)}" if spec is not None else ""
+
+    def _raise_prediction_error(self, error: MlflowException, data: Any, params: Any) -> NoReturn:
+        """Raises the answer for an exception of MLflow's during the prediction."""
+        status, code = error.get_http_status_code(), error.error_code
+        if error.error_class == "SCHEMA_ENFORCEMENT_FAILED":
+            message = f"The input does not match the model's signature{self._mismatch(data)}."
+            raise RequestError(status, code, message, "schema_mismatch") from error
+        try:
+            _enforce_params_schema(params, self._params_schema)
+        except Exception:
+            known = _names(spec.name for spec in getattr(self._params_schema, "params", []))
+            message = f"params do not match the model's signature, which has: {known}."
+            raise RequestError(status, code, message, "schema_mismatch") from error
+        message = "The model could not evaluate this input."
+        raise RequestError(status, code, message, "model_error") from error
+
+    def _mismatch(self, data: Any) -> str:
+        """Says in the signature's own words how ``data`` differs from it."""
+        schema = self._input_schema
+        if schema is None or not schema.has_input_names():
+            return ""
+        given = getattr(data, "columns", data)
+        given = {name for name in given if isinstance(name, str)} if _iterable(given) else set()
+        missing = [name for name in schema.required_input_names() if name not in given]
+        if missing:
+            return f": missing {_names(missing)}"
+        expected = _names(f"{name} {_type(spec)}" for name, spec in schema.input_dict().items())
+        return f", which is: {expected}"
+
+
+def _type(spec: Any) -> str:
+    """Returns the type of a column or tensor in the signature's own word, e.g. ``double``."""
+    return str(getattr(spec.type, "name", spec.type))
+
+
+def _iterable(value: object) -> bool:
+    return isinstance(value, Iterable)
+
+
+def _invalid(message: str) -> RequestError:
+    return RequestError(400, "BAD_REQUEST", message, "invalid_input")
+
+
+def _unsupported(message: str) -> RequestError:
+    return RequestError(415, "UNSUPPORTED_MEDIA_TYPE", message, "unsupported_media_type")
+
+
+def _names(names: Iterable[object]) -> str:
+    """Joins names with commas, the first twenty of them."""
+    listed = [str(name) for name in names]
+    more = f" and {len(listed) - _NAMES_SHOWN} more" if len(listed) > _NAMES_SHOWN else ""
+    return ", ".join(listed[:_NAMES_SHOWN]) + more
+
+
+def _media_type(content_type: str | None) -> str:
+    """Returns the media type of a Content-Type header, checked the way MLflow checks it."""
+    media_type, *parameters = [part.strip() for part in (content_type or "").split(";")]
+    values = {name: value for name, _, value in (part.partition("=") for part in parameters)}
+    if values.pop("charset", "utf-8").lower() != "utf-8":
+        raise _unsupported("Only the charset UTF-8 is supported.")
+    if values:
+        raise _unsupported("The content type may have no parameter but charset.")
+    if media_type not in scoring_server.CONTENT_TYPES:
+        known = ", ".join(scoring_server.CONTENT_TYPES)
+        raise _unsupported(f"The content type must be one of {known}.")
+    return media_type
+
+
+def _decode_json(body: bytes) -> dict[str, Any]:
+    """Returns the JSON object in ``body``; NaN and Infinity are allowed, as in MLflow."""
+    try:
+        request = json.loads(body)
+    except json.JSONDecodeError as error:
+        # Of the decoder's message only its fixed words and the position are told.
+        where = f"line {error.lineno}, column {error.colno}"
+        raise _invalid(f"The body is not valid JSON: {error.msg} ({where}).") from error
+    except UnicodeDecodeError as error:
+        raise _invalid("The body is not valid UTF-8.") from error
+    except (ValueError, RecursionError) as error:
+        raise _invalid("The body is JSON with a number too long or nesting too deep.") from error
+    if not isinstance(request, dict):
+        raise _invalid(f"The body must be a JSON object with exactly one of {_names(_FORMATS)}.")
+    return request

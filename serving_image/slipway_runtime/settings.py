@@ -1,0 +1,89 @@
+"""The model server's settings, from environment variables."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+
+class SettingsError(ValueError):
+    """A setting that is missing or not allowed; the message names it, its value and the remedy."""
+
+
+def _text(env: Mapping[str, str], name: str) -> str:
+    value = env.get(name, "")
+    if not value:
+        raise SettingsError(f"{name} is not set")
+    # It travels in a response header, where anything else is either refused or mangled.
+    if not (value.isascii() and value.isprintable()):
+        raise SettingsError(f"{name}: {value!r} has characters other than printable ASCII")
+    return value
+
+
+def _number(env: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
+    value = env.get(name, "") or str(default)
+    try:
+        number = int(value)
+    except ValueError:
+        number = low - 1
+    if not low <= number <= high:
+        raise SettingsError(f"{name}: {value!r} is not a whole number from {low} to {high}")
+    return number
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """What a model server is told by its environment.
+
+    Attributes:
+        model_name: ``MODEL_NAME``, required; the registered model served.
+        model_version: ``MODEL_VERSION``, required; its version.
+        model_path: ``MODEL_PATH``, by default ``/models/<model name>``; a folder with an
+            ``MLmodel``.
+        host: ``HOST``, by default ``0.0.0.0``; the address listened on.
+        port: ``PORT``, by default 8080.
+        drain_seconds: ``DRAIN_SECONDS``, by default 5; how long requests are still accepted after
+            SIGTERM, so that every proxy has learned that this server goes.
+        grace_seconds: ``GRACE_SECONDS``, by default 20; how long requests in flight are waited for
+            after that. A pod's terminationGracePeriodSeconds must exceed the sum of both.
+        request_seconds: ``REQUEST_SECONDS``, by default MLflow's own
+            ``MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT`` or 60; longer requests are answered with 504.
+        max_request_bytes: ``MAX_REQUEST_BYTES``, by default 16 MiB; longer bodies are answered with
+            413.
+        threads: ``PREDICTION_THREADS``, by default as many as asyncio takes (CPUs + 4, at most 32);
+            predictions worked on at the same time.
+    """
+
+    model_name: str
+    model_version: str
+    model_path: Path
+    host: str = "0.0.0.0"
+    port: int = 8080
+    drain_seconds: int = 5
+    grace_seconds: int = 20
+    request_seconds: int = 60
+    max_request_bytes: int = 16 * 2**20
+    threads: int = 8
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] = os.environ) -> Self:
+        """Reads the settings from ``env``.
+
+        Raises:
+            SettingsError: one of them is missing or not allowed.
+        """
+        name = _text(env, "MODEL_NAME")
+        timeout = _number(env, "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT", 60, 1, 86_400)
+        return cls(
+            model_name=name,
+            model_version=_text(env, "MODEL_VERSION"),
+            model_path=Path(env.get("MODEL_PATH") or f"/models/{name}"),
+            host=env.get("HOST") or "0.0.0.0",
+            port=_number(env, "PORT", 8080, 1, 65_535),
+            drain_seconds=_number(env, "DRAIN_SECONDS", 5, 0, 3600),
+            grace_seconds=_number(env, "GRACE_SECONDS", 20, 0, 86_400),
+            request_seconds=_number(env, "REQUEST_SECONDS", timeout, 1, 86_400),
+            max_request_bytes=_number(env, "MAX_REQUEST_BYTES", 16 * 2**20, 1, 2**31),
+            threads=_number(env, "PREDICTION_THREADS", min(32, (os.cpu_count() or 1) + 4), 1, 256),
+        )

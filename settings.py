@@ -1,0 +1,225 @@
+"""The stack's configuration: typed, checked as a whole, and the only home of its defaults.
+
+`parse` is a pure function from plain data to `Settings`. `load` reads the stack's configuration from
+Pulumi and turns every fault into one line of a `pulumi.RunError`, before any resource is registered.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+import settings_faults as faults
+from settings_types import (
+    Bucket,
+    Cidr,
+    Cpu,
+    Directory,
+    Gpus,
+    ImageName,
+    Memory,
+    ModelName,
+    NodePort,
+    OptionalText,
+    Percentage,
+    Registry,
+    Replicas,
+    Text,
+    Url,
+    Version,
+    Weight,
+)
+
+if TYPE_CHECKING:
+    import pulumi
+
+PROJECT = "slipway"
+SECRET_KEYS = ("bucketAccessKey", "bucketSecretKey")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Canary(_Section):
+    """A version on trial: it gets `weight` percent of live traffic, and all that sends x-canary: true."""
+
+    version: Version = Field(description="a version of the model in the registry")
+    weight: Weight = Field(0, description="the canary's share of live traffic, in percent")
+
+
+class Resources(_Section):
+    """What one pod of a model server asks for. The memory limit equals the request, the CPU limit is four times it."""
+
+    cpu: Cpu = "250m"
+    memory: Memory = "512Mi"
+    gpu: Gpus = 0
+    disk: Memory = Field("4Gi", description="room for the version's artifacts")
+
+
+class Scaling(_Section):
+    """Bounds of the replicas, and the use of the requested CPU and memory, in percent, that the autoscaler aims at."""
+
+    min: Replicas = 2
+    max: Replicas = Field(10, validate_default=True)
+    cpu: Percentage = 70
+    memory: Percentage = 80
+
+    @field_validator("max")
+    @classmethod
+    def _not_below_min(cls, value: int, info: Any) -> int:
+        low = info.data.get("min")
+        if low is not None and value < low:
+            raise PydanticCustomError("slipway", f"is less than the min of {low}")
+        return value
+
+
+class Model(_Section):
+    """A served model: the stable version, a canary where there is one, and the size of its servers."""
+
+    stable: Version = Field(description="the version that takes what the canary does not")
+    canary: Canary | None = None
+    resources: Resources = Resources()
+    scaling: Scaling = Scaling()
+
+    @model_validator(mode="after")
+    def _two_versions(self) -> Model:
+        if self.canary and self.canary.version == self.stable:
+            raise faults.same_version(self.stable)
+        return self
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """The versions that have a model server, the stable one first."""
+        return (self.stable,) if self.canary is None else (self.stable, self.canary.version)
+
+
+class Exposure(_Section):
+    """How a Service is reached from outside the cluster."""
+
+    service_type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = "ClusterIP"
+    node_port: NodePort | None = None
+    url: Url | None = Field(None, description="where people and tools outside the cluster find it")
+    allow_from: list[Cidr] = Field(
+        default_factory=list, description="networks that may reach it, besides the nodes and its own clients"
+    )
+
+    @field_validator("node_port")
+    @classmethod
+    def _needs_a_node_port_service(cls, value: int | None, info: Any) -> int | None:
+        if value is not None and info.data.get("service_type") == "ClusterIP":
+            raise PydanticCustomError("slipway", "needs service_type NodePort or LoadBalancer beside it")
+        return value
+
+
+class Mlflow(Exposure):
+    """MLflow's tracking server; `size` is that of the volume with its database."""
+
+    size: Memory = "2Gi"
+
+
+class Prometheus(Exposure):
+    """Prometheus; `size` is that of the volume with its data, the oldest of which makes room for the newest."""
+
+    size: Memory = "4Gi"
+
+
+class Istio(_Section):
+    """Where Istio's charts lie (`base`, `istio-control/istio-discovery`, `gateway`) and the images they run."""
+
+    charts: Directory = ".slipway/charts/istio"
+    hub: ImageName = "docker.io/istio"
+    tag: Text = "1.31.1"
+
+
+class Images(_Section):
+    """Images that are not built here."""
+
+    prometheus: ImageName = "docker.io/prom/prometheus:v2.42.0"
+    versitygw: ImageName = "docker.io/versity/versitygw:v1.8.0"
+
+
+class ArtifactBucketSettings(_Section):
+    """The bucket of the models' artifacts; `size` is that of its volume."""
+
+    name: Bucket = "slipway-artifacts"
+    size: Memory = "5Gi"
+
+
+class Settings(_Section):
+    """Everything a stack may configure. Keys without a default are required."""
+
+    context: Text = Field(description="the kubeconfig context of the cluster to deploy to")
+    registry: Registry = Field(description="where the serving image is pushed to and pulled from")
+    builder: OptionalText = Field(None, description="the buildx builder; absent: the current one")
+    storage_class: OptionalText = Field(None, description="of every volume; absent: the cluster's default")
+    demo: bool = Field(False, description="train and register the demo model")
+    models: dict[ModelName, Model] = Field(default_factory=dict)
+    gateway: Exposure = Exposure()
+    mlflow: Mlflow = Mlflow()
+    prometheus: Prometheus = Prometheus()
+    istio: Istio = Istio()
+    images: Images = Images()
+    artifact_bucket: ArtifactBucketSettings = ArtifactBucketSettings()
+
+
+class SettingsError(ValueError):
+    """The configuration has faults: `faults` holds one line for each."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.faults = lines
+
+
+def parse(raw: Mapping[str, Any]) -> Settings:
+    """Settings from plain data: the keys of namespace `slipway`, without that prefix.
+
+    Raises `SettingsError` with every fault at once.
+    """
+    try:
+        return Settings.model_validate(dict(raw))
+    except ValidationError as error:
+        raise SettingsError(faults.lines(error, raw, Settings, PROJECT)) from None
+
+
+def load() -> Settings:
+    """Settings of the current stack. Raises `pulumi.RunError` with one line for each fault."""
+    import pulumi
+    from pulumi.runtime import config
+
+    # pulumi.Config reads keys one by one; only the whole map shows a key that nobody knows.
+    stored = {**config.get_config_env(), **config.CONFIG.get()}
+    mine = {key.partition(":")[2]: value for key, value in stored.items() if key.startswith(f"{PROJECT}:")}
+    raw = {name: _decode(name, value) for name, value in mine.items() if name not in SECRET_KEYS}
+    try:
+        return parse(raw)
+    except SettingsError as error:
+        raise pulumi.RunError(str(error)) from None
+
+
+def secret(key: str) -> pulumi.Output[str]:
+    """The secret at `slipway:<key>`. Raises `pulumi.RunError` if it is unset, or stored in the clear."""
+    import pulumi
+    from pulumi.runtime.config import is_config_secret
+
+    remedy = f"pulumi config set --secret {PROJECT}:{key} <value>"
+    if not pulumi.Config(PROJECT).get(key):
+        raise pulumi.RunError(f"{PROJECT}:{key}: is not set; set it: {remedy}")
+    if not is_config_secret(f"{PROJECT}:{key}"):
+        raise pulumi.RunError(f"{PROJECT}:{key}: stands in the clear in the stack file; encrypt it: {remedy}")
+    return pulumi.Config(PROJECT).require_secret(key)
+
+
+def _decode(name: str, stored: Any) -> Any:
+    """What a person wrote: Pulumi hands over text as it is, and all else as JSON."""
+    field = Settings.model_fields.get(name)
+    if not isinstance(stored, str) or field is None or field.annotation in (str, str | None):
+        return stored
+    try:
+        return json.loads(stored)
+    except ValueError:
+        return stored

@@ -1,0 +1,107 @@
+"""Faults of the configuration as people read them: one line with the key, the value and what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticCustomError
+
+
+def same_version(version: int) -> PydanticCustomError:
+    """The fault of a model whose canary is its stable version."""
+    return PydanticCustomError(
+        "slipway", "is the stable version too; a canary is another one", {"at": "canary.version", "value": version}
+    )
+
+
+def lines(error: ValidationError, raw: Mapping[str, Any], root: type[BaseModel], namespace: str) -> list[str]:
+    """One line for each fault in `error`, in the order of the keys in `raw`, none twice."""
+    found = [_line(fault, root, namespace) for fault in error.errors(include_url=False)]
+    return list(dict.fromkeys(found + _hidden(raw, namespace)))
+
+
+def _line(fault: Any, root: type[BaseModel], namespace: str) -> str:
+    path, value = list(fault["loc"]), fault["input"]
+    context = fault.get("ctx", {})
+    if path[-1:] == ["[key]"]:
+        path.pop()
+    if "at" in context:
+        path, value = [*path, *context["at"].split(".")], context["value"]
+    key = f"{namespace}:{_dotted(path)}"
+    match fault["type"]:
+        case "extra_forbidden":
+            return f"{key}: is not a known key{_nearest(str(path[-1]), _keys(root, path[:-1]))}"
+        case "missing":
+            return f"{key}: is not set; it takes {_description(root, path)}"
+        case "model_type" | "dict_type":
+            known = _keys(root, path)
+            return f"{key}: {_shown(value)} is not an object" + (f" of {', '.join(known)}" if known else "")
+        case "list_type":
+            return f"{key}: {_shown(value)} is not a list"
+        case "bool_type":
+            return f"{key}: {_shown(value)} is not true or false"
+        case "literal_error":
+            allowed = context["expected"].replace("'", "")
+            return f"{key}: {_shown(value)} is not one of {allowed}"
+        case _:
+            return f"{key}: {_shown(value)} {fault['msg']}"
+
+
+def _hidden(raw: Mapping[str, Any], namespace: str) -> list[str]:
+    """Faults between two keys that pydantic does not reach while another key of the same model is bad."""
+    models = raw.get("models")
+    found = []
+    for name, model in models.items() if isinstance(models, Mapping) else ():
+        canary = model.get("canary") if isinstance(model, Mapping) else None
+        if isinstance(canary, Mapping) and type(model.get("stable")) is int and canary.get("version") == model["stable"]:
+            fault = same_version(model["stable"])
+            found.append(f"{namespace}:models.{name}.canary.version: {model['stable']} {fault.message()}")
+    return found
+
+
+def _nearest(key: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(key, known, n=1)
+    return (f"; did you mean {close[0]}?" if close else "") + f" (known: {', '.join(known)})"
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value, default=repr, ensure_ascii=False)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _dotted(path: Sequence[str | int]) -> str:
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return text.removeprefix(".")
+
+
+def _section(root: type[BaseModel], path: Sequence[str | int]) -> type[BaseModel] | None:
+    """The model that describes the object at `path`; None if that is no object with fixed keys."""
+    section: type[BaseModel] | None = root
+    parts = list(path)
+    while parts and section is not None:
+        field = section.model_fields.get(str(parts.pop(0)))
+        annotation = field.annotation if field else None
+        if get_origin(annotation) is dict and not parts:
+            return None
+        if get_origin(annotation) is dict:
+            parts.pop(0)
+        section = next(
+            (t for t in (annotation, *get_args(annotation)) if isinstance(t, type) and issubclass(t, BaseModel)), None
+        )
+    return section
+
+
+def _keys(root: type[BaseModel], path: Sequence[str | int]) -> list[str]:
+    section = _section(root, path)
+    return sorted(section.model_fields) if section else []
+
+
+def _description(root: type[BaseModel], path: Sequence[str | int]) -> str:
+    section = _section(root, path[:-1])
+    return (section.model_fields[str(path[-1])].description if section else None) or "a value"

@@ -1,0 +1,133 @@
+"""The types of single values in the configuration, each with the words that say what is allowed."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated
+
+from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
+
+# MLflow numbers versions with a 32-bit integer: ten digits. A model server is called
+# <model>-v<version>, and that is the name of a Service, which may be 63 characters long.
+MAX_VERSION = 2**31 - 1
+MAX_MODEL_NAME = 63 - len(f"-v{MAX_VERSION}")
+
+_MEMORY_UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+def cpu_millis(quantity: str) -> int:
+    """Thousandths of a CPU: 250 for `250m`, 1500 for `1.5`."""
+    return int(quantity[:-1]) if quantity.endswith("m") else round(float(quantity) * 1000)
+
+
+def memory_bytes(quantity: str) -> int:
+    """Bytes: 536870912 for `512Mi`."""
+    number, unit = re.fullmatch(r"(\d+)([A-Za-z]*)", quantity).groups()  # type: ignore[union-attr]
+    return int(number) * _MEMORY_UNITS.get(unit, 1)
+
+
+def _fault(message: str) -> PydanticCustomError:
+    return PydanticCustomError("slipway", message)  # type: ignore[arg-type]
+
+
+def _whole(low: int, high: int, noun: str) -> BeforeValidator:
+    """Lets an int from `low` to `high` through; no bool, no float, no text passes for one."""
+
+    def check(value: object) -> object:
+        if type(value) is not int or not low <= value <= high:
+            raise _fault(f"is not {noun} from {low} to {high}")
+        return value
+
+    return BeforeValidator(check)
+
+
+def _matching(pattern: str, message: str) -> BeforeValidator:
+    compiled = re.compile(pattern)
+
+    def check(value: object) -> object:
+        if not isinstance(value, str) or not compiled.fullmatch(value):
+            raise _fault(message)
+        return value
+
+    return BeforeValidator(check)
+
+
+def _version(value: object) -> object:
+    allowed = f"is not a version: a whole number from 1 to {MAX_VERSION}"
+    if type(value) is int and 1 <= value <= MAX_VERSION:
+        return value
+    if isinstance(value, str) and not re.fullmatch(r"[-+.\d]+", value):
+        raise _fault(f"{allowed}; resolve an alias to its version first (MLflow's get_model_version_by_alias)")
+    raise _fault(allowed)
+
+
+def _model_name(value: object) -> object:
+    if not isinstance(value, str) or not re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", value):
+        raise _fault("is not a model's name here: a DNS label of a-z, 0-9 and '-' that starts with a letter")
+    if len(value) > MAX_MODEL_NAME:
+        raise _fault(f"has {len(value)} characters, and a model's name at most {MAX_MODEL_NAME}")
+    return value
+
+
+def _cpu(value: object) -> object:
+    text = str(value) if type(value) in (int, float) else value
+    if not isinstance(text, str) or not re.fullmatch(r"\d+m|\d+(\.\d{1,3})?", text) or not cpu_millis(text):
+        raise _fault("is not a quantity of CPU such as 250m or 2")
+    return text
+
+
+def _memory(value: object) -> object:
+    shape = rf"\d+({'|'.join(_MEMORY_UNITS)})?"
+    if not isinstance(value, str) or not re.fullmatch(shape, value) or memory_bytes(value) < 2**24:
+        raise _fault("is not a quantity of bytes such as 512Mi or 2Gi, of 16Mi at least")
+    return value
+
+
+def _cidr(value: object) -> object:
+    try:
+        return str(ipaddress.ip_network(value))  # type: ignore[arg-type]
+    except ValueError:
+        raise _fault("is not a network such as 10.0.0.0/8") from None
+
+
+def _url(value: object) -> object:
+    if not isinstance(value, str) or not re.fullmatch(r"https?://[^\s/?#@]+/?", value):
+        raise _fault("is not a URL such as http://127.0.0.1:8080, without a path")
+    return value.rstrip("/")
+
+
+def _optional(value: object) -> object:
+    if value is not None and not isinstance(value, str):
+        raise _fault("is not text")
+    return value or None
+
+
+Text = Annotated[str, _matching(r"\S(.*\S)?", "is not text, or is empty")]
+OptionalText = Annotated[str | None, BeforeValidator(_optional)]
+Directory = Annotated[str, _matching(r"[^\s:]+", "is not the path of a directory")]
+ImageName = Annotated[
+    str, _matching(r"[a-z0-9][-\w./]*(:\d+/[-\w./]+)?(:[\w.-]+)?(@sha256:[0-9a-f]{64})?", "is not the name of an image")
+]
+Registry = Annotated[
+    str,
+    _matching(
+        r"[a-z0-9.-]+(:\d+)?(/[a-z0-9._/-]*[a-z0-9])?", "is not a registry such as 127.0.0.1:5000 or ghcr.io/someone"
+    ),
+]
+Bucket = Annotated[
+    str,
+    _matching(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", "is not a bucket's name: 3 to 63 of a-z, 0-9 and '-'"),
+]
+Version = Annotated[int, BeforeValidator(_version)]
+Weight = Annotated[int, _whole(0, 100, "a whole percentage")]
+Percentage = Annotated[int, _whole(1, 100, "a whole percentage")]
+Replicas = Annotated[int, _whole(2, 500, "a whole number of replicas")]
+Gpus = Annotated[int, _whole(0, 64, "a whole number of GPUs")]
+NodePort = Annotated[int, _whole(30000, 32767, "a port")]
+ModelName = Annotated[str, BeforeValidator(_model_name)]
+Cpu = Annotated[str, BeforeValidator(_cpu)]
+Memory = Annotated[str, BeforeValidator(_memory)]
+Cidr = Annotated[str, BeforeValidator(_cidr)]
+Url = Annotated[str, BeforeValidator(_url)]
