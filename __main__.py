@@ -14,7 +14,9 @@ stack = load()
 keys = c.BucketKeys(secret("bucketAccessKey"), secret("bucketSecretKey"))
 preflight.check(stack, c.DEMO_VERSIONS if stack.demo else {})
 
-cluster = Cluster("cluster", context=stack.context, enable_server_side_apply=True, enable_config_map_mutable=True)
+cluster = Cluster(
+    "cluster", context=stack.context, enable_server_side_apply=True, enable_config_map_mutable=True
+)
 builder = Builder("builder")
 disks = stack.storage_class
 
@@ -32,29 +34,27 @@ serving, registry, monitoring = (
 mesh = c.IstioMesh("mesh", c.IstioMeshArgs(stack.istio, stack.gateway, monitoring), after())
 image = c.ServingImage("serving", c.ServingImageArgs(stack.registry, stack.builder), after()).ref
 
-# The bucket, the registry in front of it, the versions in the registry; and Prometheus, which watches.
-bucket_args = c.ArtifactBucketArgs(registry, keys, stack.artifact_bucket, stack.images.versitygw, disks)
-bucket = c.ArtifactBucket("artifacts", bucket_args, after())
-mlflow = c.MlflowServer("mlflow", c.MlflowServerArgs(registry, image, bucket, (serving,), stack.mlflow, disks), after())
+# The bucket, the registry in front of it, the versions in the registry; and who watches.
+store = c.ArtifactBucketArgs(registry, keys, stack.artifact_bucket, stack.images.versitygw, disks)
+bucket = c.ArtifactBucket("artifacts", store, after())
+tracking = c.MlflowServerArgs(registry, image, bucket, (serving,), stack.mlflow, disks)
+mlflow = c.MlflowServer("mlflow", tracking, after())
 trained = []
 if stack.demo:
     script = Path("demo/train_churn.py").read_text()
-    trained = [c.TrainingJob("demo", c.TrainingJobArgs(registry, image, script, mlflow.tracking_uri), after())]
+    training = c.TrainingJobArgs(registry, image, script, mlflow.tracking_uri)
+    trained = [c.TrainingJob("demo", training, after())]
 scraped = {"models": serving, "istio-ingress": mesh.ingress_namespace}
-watch_args = c.MonitoringArgs(monitoring, stack.images.prometheus, scraped, stack.prometheus, disks)
-prometheus = c.Monitoring("monitoring", watch_args, after())
+watch = c.MonitoringArgs(monitoring, stack.images.prometheus, scraped, stack.prometheus, disks)
+prometheus = c.Monitoring("monitoring", watch, after())
 
 # For each model a server for each version, and a route that splits the requests among them.
 home = c.Surroundings(serving, image, mlflow.tracking_uri, registry, monitoring)
 for name, model in stack.models.items():
-    servers = {
-        version: c.ModelServer(
-            f"{name}-v{version}",
-            c.ModelServerArgs(name, version, home, model.resources, model.scaling),
-            after(*trained),
-        )
-        for version in model.versions
-    }
+    servers: dict[int, c.ModelServer] = {}
+    for version in model.versions:
+        server = c.ModelServerArgs(name, version, home, model.resources, model.scaling)
+        servers[version] = c.ModelServer(f"{name}-v{version}", server, after(*trained))
     route = c.ModelRouteArgs(name, serving, mesh.gateway, servers, model.stable, model.canary)
     c.ModelRoute(name, route, after(mesh, *servers.values()))
 
@@ -62,4 +62,5 @@ pulumi.export("gateway_url", mesh.url)
 pulumi.export("mlflow_url", mlflow.url)
 pulumi.export("prometheus_url", prometheus.url)
 pulumi.export("serving_image", image)
-pulumi.export("models", {name: c.model_output(mesh.url, name, model) for name, model in stack.models.items()})
+served = {name: c.model_output(mesh.url, name, model) for name, model in stack.models.items()}
+pulumi.export("models", served)

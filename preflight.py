@@ -1,4 +1,5 @@
-"""What can be known before the first resource is registered: is the cluster there, are the versions registered?
+"""What can be known before the first resource is registered: is the cluster there, are the
+versions registered?
 
 A thin edge around sockets. Each fault is one line that names the key, the value and the remedy.
 """
@@ -26,7 +27,10 @@ from settings import Settings
 CLUSTER_SECONDS = 2.0
 MLFLOW_SECONDS = 1.0
 CHARTS = ("base", "istio-control/istio-discovery", "gateway")
-_REMEDY = "start the one-machine cluster with `make up`, or name another: pulumi config set slipway:context <name>"
+_REMEDY = (
+    "start the one-machine cluster with `make up`, "
+    "or name another: pulumi config set slipway:context <name>"
+)
 
 Fetch = Callable[[str], Mapping[str, Any]]
 
@@ -45,7 +49,9 @@ def check(settings: Settings, trained: Mapping[str, Sequence[int]]) -> None:
             for name, model in settings.models.items()
         }
         asked = [
-            pool.submit(version_faults, name, keys, trained.get(name, ()), lambda path: _get(f"{url}{path}"))
+            pool.submit(
+                version_faults, name, keys, trained.get(name, ()), lambda path: _get(f"{url}{path}")
+            )
             for name, keys in wanted.items()
             if url and set(keys.values()) - set(trained.get(name, ()))
         ]
@@ -67,29 +73,46 @@ def chart_faults(directory: str) -> list[str]:
 
 
 def cluster_faults(context: str, timeout: float = CLUSTER_SECONDS) -> list[str]:
-    """A fault if the kubeconfig has no such context, or its API server does not answer in `timeout` seconds."""
+    """A fault if the kubeconfig has no such context, or its API server does not answer in
+    `timeout` seconds.
+    """
     try:
         contexts, clusters = _kubeconfig()
     except (OSError, ValueError, yaml.YAMLError) as error:
         return [f"slipway:context: no kubeconfig can be read ({_brief(error)}); {_REMEDY}"]
     if context not in contexts:
         known = ", ".join(sorted(contexts)) or "none"
-        return [f'slipway:context: "{context}" is no context of the kubeconfig (there: {known}); {_REMEDY}']
+        return [
+            f'slipway:context: "{context}" is no context of the kubeconfig '
+            f"(there: {known}); {_REMEDY}"
+        ]
     cluster = clusters.get(contexts[context], {})
     server = urlsplit(cluster.get("server", ""))
     if cluster.get("proxy-url"):
         return []  # reached by way of a proxy: only the provider can tell
     try:
-        _handshake(server.hostname or "", server.port or (80 if server.scheme == "http" else 443), server.scheme, timeout)
+        _handshake(
+            server.hostname or "",
+            server.port or (80 if server.scheme == "http" else 443),
+            server.scheme,
+            timeout,
+        )
     except OSError as error:
-        return [f'slipway:context: the API server of "{context}" at {server.geturl()} does not answer ({_brief(error)}); {_REMEDY}']
+        return [
+            f'slipway:context: the API server of "{context}" at {server.geturl()} '
+            f"does not answer ({_brief(error)}); {_REMEDY}"
+        ]
     return []
 
 
-def version_faults(name: str, wanted: Mapping[str, int], trained: Sequence[int], fetch: Fetch) -> list[str]:
-    """A fault for each of the `wanted` versions (key -> version) of model `name` that is not registered.
+def version_faults(
+    name: str, wanted: Mapping[str, int], trained: Sequence[int], fetch: Fetch
+) -> list[str]:
+    """A fault for each of the `wanted` versions (key -> version) of model `name` that is not
+    registered.
 
-    `fetch` asks MLflow for a path. If it does not answer there is nothing to say yet: the init containers ask again.
+    `fetch` asks MLflow for a path. If it does not answer there is nothing to say yet: the init
+    containers ask again.
     """
     query = urlencode({"filter": f"name='{name}'", "max_results": 1000}, quote_via=quote)
     try:
@@ -107,15 +130,18 @@ def version_faults(name: str, wanted: Mapping[str, int], trained: Sequence[int],
 
 
 def _kubeconfig() -> tuple[dict[str, str], dict[str, Mapping[str, Any]]]:
-    """Contexts (name -> cluster) and clusters (name -> its entry) of all files that KUBECONFIG names."""
-    paths = [path for path in os.environ.get("KUBECONFIG", "").split(os.pathsep) if path]
+    """Contexts (name -> cluster) and clusters (name -> its entry) of all files that KUBECONFIG
+    names.
+    """
+    named = [Path(path) for path in os.environ.get("KUBECONFIG", "").split(os.pathsep) if path]
     contexts: dict[str, str] = {}
     clusters: dict[str, Mapping[str, Any]] = {}
-    texts = [Path(path).read_text() for path in paths or [Path.home() / ".kube" / "config"] if not paths or os.path.exists(path)]
+    paths = named or [Path.home() / ".kube" / "config"]
+    texts = [path.read_text() for path in paths if path.exists()]
     if not texts:
-        raise FileNotFoundError(f"there is no {os.pathsep.join(paths)}")
+        raise FileNotFoundError(f"there is no {os.pathsep.join(map(str, paths))}")
     for text in texts:
-        content = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
+        content = yaml.safe_load(text) or {}
         if not isinstance(content, dict):
             raise ValueError("it holds no object")
         for entry in content.get("contexts") or []:
@@ -128,7 +154,8 @@ def _kubeconfig() -> tuple[dict[str, str], dict[str, Mapping[str, Any]]]:
 def _handshake(host: str, port: int, scheme: str, timeout: float) -> None:
     with socket.create_connection((host, port), timeout) as plain:
         if scheme == "https":
-            # Nothing is sent, so nothing is trusted: whether it is the right server is the provider's to check.
+            # Nothing is sent, so nothing is trusted: whether it is the right server is the
+            # provider's to check.
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
             context.wrap_socket(plain, server_hostname=host).close()

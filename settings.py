@@ -1,7 +1,8 @@
 """The stack's configuration: typed, checked as a whole, and the only home of its defaults.
 
-`parse` is a pure function from plain data to `Settings`. `load` reads the stack's configuration from
-Pulumi and turns every fault into one line of a `pulumi.RunError`, before any resource is registered.
+`parse` is a pure function from plain data to `Settings`. `load` reads the stack's configuration
+from Pulumi and turns every fault into one line of a `pulumi.RunError`, before any resource is
+registered.
 """
 
 from __future__ import annotations
@@ -46,26 +47,32 @@ class _Section(BaseModel):
 
 
 class Canary(_Section):
-    """A version on trial: it gets `weight` percent of live traffic, and all that sends x-canary: true."""
+    """A version on trial: it gets `weight` percent of live traffic, and all that sends x-canary:
+    true.
+    """
 
     version: Version = Field(description="a version of the model in the registry")
-    weight: Weight = Field(0, description="the canary's share of live traffic, in percent")
+    weight: Weight = Field(default=0, description="the canary's share of live traffic, in percent")
 
 
 class Resources(_Section):
-    """What one pod of a model server asks for. The memory limit equals the request, the CPU limit is four times it."""
+    """What one pod of a model server asks for. The memory limit equals the request, the CPU limit
+    is four times it.
+    """
 
     cpu: Cpu = "250m"
     memory: Memory = "512Mi"
     gpu: Gpus = 0
-    disk: Memory = Field("4Gi", description="room for the version's artifacts")
+    disk: Memory = Field(default="4Gi", description="room for the version's artifacts")
 
 
 class Scaling(_Section):
-    """Bounds of the replicas, and the use of the requested CPU and memory, in percent, that the autoscaler aims at."""
+    """Bounds of the replicas, and the use of the requested CPU and memory, in percent, that the
+    autoscaler aims at.
+    """
 
     min: Replicas = 2
-    max: Replicas = Field(10, validate_default=True)
+    max: Replicas = Field(default=10, validate_default=True)
     cpu: Percentage = 70
     memory: Percentage = 80
 
@@ -79,7 +86,9 @@ class Scaling(_Section):
 
 
 class Model(_Section):
-    """A served model: the stable version, a canary where there is one, and the size of its servers."""
+    """A served model: the stable version, a canary where there is one, and the size of its
+    servers.
+    """
 
     stable: Version = Field(description="the version that takes what the canary does not")
     canary: Canary | None = None
@@ -103,16 +112,21 @@ class Exposure(_Section):
 
     service_type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = "ClusterIP"
     node_port: NodePort | None = None
-    url: Url | None = Field(None, description="where people and tools outside the cluster find it")
+    url: Url | None = Field(
+        default=None, description="where people and tools outside the cluster find it"
+    )
     allow_from: list[Cidr] = Field(
-        default_factory=list, description="networks that may reach it, besides the nodes and its own clients"
+        default_factory=list,
+        description="networks that may reach it, besides the nodes and its own clients",
     )
 
     @field_validator("node_port")
     @classmethod
     def _needs_a_node_port_service(cls, value: int | None, info: Any) -> int | None:
         if value is not None and info.data.get("service_type") == "ClusterIP":
-            raise PydanticCustomError("slipway", "needs service_type NodePort or LoadBalancer beside it")
+            raise PydanticCustomError(
+                "slipway", "needs service_type NodePort or LoadBalancer beside it"
+            )
         return value
 
 
@@ -123,13 +137,17 @@ class Mlflow(Exposure):
 
 
 class Prometheus(Exposure):
-    """Prometheus; `size` is that of the volume with its data, the oldest of which makes room for the newest."""
+    """Prometheus; `size` is that of the volume with its data, the oldest of which makes room for
+    the newest.
+    """
 
     size: Memory = "4Gi"
 
 
 class Istio(_Section):
-    """Where Istio's charts lie (`base`, `istio-control/istio-discovery`, `gateway`) and the images they run."""
+    """Where Istio's charts lie (`base`, `istio-control/istio-discovery`, `gateway`) and the
+    images they run.
+    """
 
     charts: Directory = ".slipway/charts/istio"
     hub: ImageName = "docker.io/istio"
@@ -139,7 +157,7 @@ class Istio(_Section):
 class Images(_Section):
     """Images that are not built here."""
 
-    prometheus: ImageName = "docker.io/prom/prometheus:v2.42.0"
+    prometheus: ImageName = "docker.io/prom/prometheus:v3.13.0"
     versitygw: ImageName = "docker.io/versity/versitygw:v1.8.0"
 
 
@@ -155,9 +173,13 @@ class Settings(_Section):
 
     context: Text = Field(description="the kubeconfig context of the cluster to deploy to")
     registry: Registry = Field(description="where the serving image is pushed to and pulled from")
-    builder: OptionalText = Field(None, description="the buildx builder; absent: the current one")
-    storage_class: OptionalText = Field(None, description="of every volume; absent: the cluster's default")
-    demo: bool = Field(False, description="train and register the demo model")
+    builder: OptionalText = Field(
+        default=None, description="the buildx builder; absent: the current one"
+    )
+    storage_class: OptionalText = Field(
+        default=None, description="of every volume; absent: the cluster's default"
+    )
+    demo: bool = Field(default=False, description="train and register the demo model")
     models: dict[ModelName, Model] = Field(default_factory=dict)
     gateway: Exposure = Exposure()
     mlflow: Mlflow = Mlflow()
@@ -193,7 +215,11 @@ def load() -> Settings:
 
     # pulumi.Config reads keys one by one; only the whole map shows a key that nobody knows.
     stored = {**config.get_config_env(), **config.CONFIG.get()}
-    mine = {key.partition(":")[2]: value for key, value in stored.items() if key.startswith(f"{PROJECT}:")}
+    mine = {
+        key.partition(":")[2]: value
+        for key, value in stored.items()
+        if key.startswith(f"{PROJECT}:")
+    }
     raw = {name: _decode(name, value) for name, value in mine.items() if name not in SECRET_KEYS}
     try:
         return parse(raw)
@@ -202,7 +228,9 @@ def load() -> Settings:
 
 
 def secret(key: str) -> pulumi.Output[str]:
-    """The secret at `slipway:<key>`. Raises `pulumi.RunError` if it is unset, or stored in the clear."""
+    """The secret at `slipway:<key>`. Raises `pulumi.RunError` if it is unset, or stored in the
+    clear.
+    """
     import pulumi
     from pulumi.runtime.config import is_config_secret
 
@@ -210,7 +238,9 @@ def secret(key: str) -> pulumi.Output[str]:
     if not pulumi.Config(PROJECT).get(key):
         raise pulumi.RunError(f"{PROJECT}:{key}: is not set; set it: {remedy}")
     if not is_config_secret(f"{PROJECT}:{key}"):
-        raise pulumi.RunError(f"{PROJECT}:{key}: stands in the clear in the stack file; encrypt it: {remedy}")
+        raise pulumi.RunError(
+            f"{PROJECT}:{key}: stands in the clear in the stack file; encrypt it: {remedy}"
+        )
     return pulumi.Config(PROJECT).require_secret(key)
 
 

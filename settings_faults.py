@@ -1,4 +1,6 @@
-"""Faults of the configuration as people read them: one line with the key, the value and what is allowed."""
+"""Faults of the configuration as people read them: one line with the key, the value and what is
+allowed.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +16,15 @@ from pydantic_core import PydanticCustomError
 def same_version(version: int) -> PydanticCustomError:
     """The fault of a model whose canary is its stable version."""
     return PydanticCustomError(
-        "slipway", "is the stable version too; a canary is another one", {"at": "canary.version", "value": version}
+        "slipway",
+        "is the stable version too; a canary is another one",
+        {"at": "canary.version", "value": version},
     )
 
 
-def lines(error: ValidationError, raw: Mapping[str, Any], root: type[BaseModel], namespace: str) -> list[str]:
+def lines(
+    error: ValidationError, raw: Mapping[str, Any], root: type[BaseModel], namespace: str
+) -> list[str]:
     """One line for each fault in `error`, in the order of the keys in `raw`, none twice."""
     found = [_line(fault, root, namespace) for fault in error.errors(include_url=False)]
     return list(dict.fromkeys(found + _hidden(raw, namespace)))
@@ -39,7 +45,9 @@ def _line(fault: Any, root: type[BaseModel], namespace: str) -> str:
             return f"{key}: is not set; it takes {_description(root, path)}"
         case "model_type" | "dict_type":
             known = _keys(root, path)
-            return f"{key}: {_shown(value)} is not an object" + (f" of {', '.join(known)}" if known else "")
+            return f"{key}: {_shown(value)} is not an object" + (
+                f" of {', '.join(known)}" if known else ""
+            )
         case "list_type":
             return f"{key}: {_shown(value)} is not a list"
         case "bool_type":
@@ -48,19 +56,36 @@ def _line(fault: Any, root: type[BaseModel], namespace: str) -> str:
             allowed = context["expected"].replace("'", "")
             return f"{key}: {_shown(value)} is not one of {allowed}"
         case _:
-            return f"{key}: {_shown(value)} {fault['msg']}"
+            return (
+                f"{key}: {_shown(value)} {fault['msg']}{_text_for_number(key, value, fault['msg'])}"
+            )
 
 
 def _hidden(raw: Mapping[str, Any], namespace: str) -> list[str]:
-    """Faults between two keys that pydantic does not reach while another key of the same model is bad."""
+    """Faults between two keys that pydantic does not reach while another key of the same model is
+    bad.
+    """
     models = raw.get("models")
     found = []
     for name, model in models.items() if isinstance(models, Mapping) else ():
         canary = model.get("canary") if isinstance(model, Mapping) else None
-        if isinstance(canary, Mapping) and type(model.get("stable")) is int and canary.get("version") == model["stable"]:
+        if (
+            isinstance(canary, Mapping)
+            and type(model.get("stable")) is int
+            and canary.get("version") == model["stable"]
+        ):
             fault = same_version(model["stable"])
-            found.append(f"{namespace}:models.{name}.canary.version: {model['stable']} {fault.message()}")
+            found.append(
+                f"{namespace}:models.{name}.canary.version: {model['stable']} {fault.message()}"
+            )
     return found
+
+
+def _text_for_number(key: str, value: object, message: str) -> str:
+    """The way out for a number that is text: Pulumi's CLI keeps text as text for ever."""
+    if not isinstance(value, str) or not value.isdecimal() or "whole" not in message:
+        return ""
+    return f"; it is text: pulumi config rm --path '{key}', then set it again"
 
 
 def _nearest(key: str, known: Sequence[str]) -> str:
@@ -92,7 +117,12 @@ def _section(root: type[BaseModel], path: Sequence[str | int]) -> type[BaseModel
         if get_origin(annotation) is dict:
             parts.pop(0)
         section = next(
-            (t for t in (annotation, *get_args(annotation)) if isinstance(t, type) and issubclass(t, BaseModel)), None
+            (
+                t
+                for t in (annotation, *get_args(annotation))
+                if isinstance(t, type) and issubclass(t, BaseModel)
+            ),
+            None,
         )
     return section
 

@@ -14,7 +14,16 @@ from pydantic_core import PydanticCustomError
 MAX_VERSION = 2**31 - 1
 MAX_MODEL_NAME = 63 - len(f"-v{MAX_VERSION}")
 
-_MEMORY_UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_MEMORY_UNITS = {
+    "Ki": 2**10,
+    "Mi": 2**20,
+    "Gi": 2**30,
+    "Ti": 2**40,
+    "k": 10**3,
+    "M": 10**6,
+    "G": 10**9,
+    "T": 10**12,
+}
 
 
 def cpu_millis(quantity: str) -> int:
@@ -29,7 +38,7 @@ def memory_bytes(quantity: str) -> int:
 
 
 def _fault(message: str) -> PydanticCustomError:
-    return PydanticCustomError("slipway", message)  # type: ignore[arg-type]
+    return PydanticCustomError("slipway", message)
 
 
 def _whole(low: int, high: int, noun: str) -> BeforeValidator:
@@ -59,13 +68,18 @@ def _version(value: object) -> object:
     if type(value) is int and 1 <= value <= MAX_VERSION:
         return value
     if isinstance(value, str) and not re.fullmatch(r"[-+.\d]+", value):
-        raise _fault(f"{allowed}; resolve an alias to its version first (MLflow's get_model_version_by_alias)")
+        raise _fault(
+            f"{allowed}; resolve an alias to its version first "
+            "(MLflow's get_model_version_by_alias)"
+        )
     raise _fault(allowed)
 
 
 def _model_name(value: object) -> object:
     if not isinstance(value, str) or not re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", value):
-        raise _fault("is not a model's name here: a DNS label of a-z, 0-9 and '-' that starts with a letter")
+        raise _fault(
+            "is not a model's name here: a DNS label of a-z, 0-9 and '-' that starts with a letter"
+        )
     if len(value) > MAX_MODEL_NAME:
         raise _fault(f"has {len(value)} characters, and a model's name at most {MAX_MODEL_NAME}")
     return value
@@ -73,7 +87,11 @@ def _model_name(value: object) -> object:
 
 def _cpu(value: object) -> object:
     text = str(value) if type(value) in (int, float) else value
-    if not isinstance(text, str) or not re.fullmatch(r"\d+m|\d+(\.\d{1,3})?", text) or not cpu_millis(text):
+    if (
+        not isinstance(text, str)
+        or not re.fullmatch(r"\d+m|\d+(\.\d{1,3})?", text)
+        or not cpu_millis(text)
+    ):
         raise _fault("is not a quantity of CPU such as 250m or 2")
     return text
 
@@ -108,17 +126,24 @@ Text = Annotated[str, _matching(r"\S(.*\S)?", "is not text, or is empty")]
 OptionalText = Annotated[str | None, BeforeValidator(_optional)]
 Directory = Annotated[str, _matching(r"[^\s:]+", "is not the path of a directory")]
 ImageName = Annotated[
-    str, _matching(r"[a-z0-9][-\w./]*(:\d+/[-\w./]+)?(:[\w.-]+)?(@sha256:[0-9a-f]{64})?", "is not the name of an image")
+    str,
+    _matching(
+        r"[a-z0-9][-\w./]*(:\d+/[-\w./]+)?(:[\w.-]+)?(@sha256:[0-9a-f]{64})?",
+        "is not the name of an image",
+    ),
 ]
 Registry = Annotated[
     str,
     _matching(
-        r"[a-z0-9.-]+(:\d+)?(/[a-z0-9._/-]*[a-z0-9])?", "is not a registry such as 127.0.0.1:5000 or ghcr.io/someone"
+        r"[a-z0-9.-]+(:\d+)?(/[a-z0-9._/-]*[a-z0-9])?",
+        "is not a registry such as 127.0.0.1:5000 or ghcr.io/someone",
     ),
 ]
 Bucket = Annotated[
     str,
-    _matching(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", "is not a bucket's name: 3 to 63 of a-z, 0-9 and '-'"),
+    _matching(
+        r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", "is not a bucket's name: 3 to 63 of a-z, 0-9 and '-'"
+    ),
 ]
 Version = Annotated[int, BeforeValidator(_version)]
 Weight = Annotated[int, _whole(0, 100, "a whole percentage")]

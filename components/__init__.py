@@ -1,7 +1,8 @@
 """The parts of Slipway, one ComponentResource a file.
 
-Each takes its name, one Args value and ResourceOptions; bring the providers by `providers`. Children are named
-after their parent, and only leaf modules of pulumi_kubernetes are imported: the whole package costs over a second.
+Each takes its name, one Args value and ResourceOptions; bring the providers by `providers`.
+Children are named after their parent, and only leaf modules of pulumi_kubernetes are imported:
+the whole package costs over a second.
 """
 
 from .artifact_bucket import ArtifactBucket, ArtifactBucketArgs, BucketKeys

@@ -43,19 +43,23 @@ class ArtifactBucketArgs:
 class ArtifactBucket(pulumi.ComponentResource):
     """An S3 bucket on a volume, served by versitygw.
 
-    Outputs: `bucket`, its name; `endpoint`, the URL of the S3 service; `credentials`, the name of a Secret in
-    the same namespace with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. New keys make a new Secret under a new
-    name, so the pods that read it are renewed.
+    Outputs: `bucket`, its name; `endpoint`, the URL of the S3 service; `credentials`, the name of
+    a Secret in the same namespace with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. New keys make
+    a new Secret under a new name, so the pods that read it are renewed.
     """
 
     bucket: pulumi.Output[str]
     endpoint: pulumi.Output[str]
     credentials: pulumi.Output[str]
 
-    def __init__(self, name: str, args: ArtifactBucketArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: ArtifactBucketArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("slipway:index:ArtifactBucket", name, None, opts)
         metadata = common.metadata(manifests.GATEWAY, args.namespace, manifests.labels())
-        quiet = common.metadata(manifests.GATEWAY, args.namespace, manifests.labels(), common.SKIP_AWAIT)
+        quiet = common.metadata(
+            manifests.GATEWAY, args.namespace, manifests.labels(), common.SKIP_AWAIT
+        )
 
         secret = Secret(
             f"{name}-credentials",
@@ -69,38 +73,47 @@ class ArtifactBucket(pulumi.ComponentResource):
         self.credentials = secret.metadata.apply(lambda metadata: metadata.name or "")
         claim = PersistentVolumeClaim(
             f"{name}-volume",
-            **{"metadata": quiet, "spec": common.volume_claim(args.bucket.size, args.storage_class)},
+            metadata=quiet,
+            spec=common.volume_claim(args.bucket.size, args.storage_class),
             opts=child(self),
         )
         account = ServiceAccount(
-            f"{name}-account", metadata=metadata, automount_service_account_token=False, opts=child(self)
+            f"{name}-account",
+            metadata=metadata,
+            automount_service_account_token=False,
+            opts=child(self),
         )
         service = Service(
             f"{name}-service",
-            **{"metadata": quiet, "spec": common.service(manifests.selector(), manifests.PORT, "http")},
+            metadata=quiet,
+            spec=common.service(manifests.selector(), manifests.PORT, "http"),
             opts=child(self),
         )
         policy = NetworkPolicy(
             f"{name}-policy",
-            **{
-                "metadata": metadata,
-                "spec": network.ingress(
-                    manifests.selector(), manifests.PORT, [network.pods(mlflow.selector(), args.namespace)]
-                ),
-            },
+            metadata=metadata,
+            spec=network.ingress(
+                manifests.selector(),
+                manifests.PORT,
+                [network.pods(mlflow.selector(), args.namespace)],
+            ),
             opts=child(self),
         )
         deployment = Deployment(
             f"{name}-deployment",
-            **{
-                "metadata": metadata,
-                "spec": manifests.deployment(args.image, args.bucket.name, manifests.GATEWAY, self.credentials),
-            },
+            metadata=metadata,
+            spec=manifests.deployment(
+                args.image, args.bucket.name, manifests.GATEWAY, self.credentials
+            ),
             opts=child(self, [claim, account, service, policy], timeout="5m"),
         )
         self.bucket = pulumi.Output.from_input(args.bucket.name)
         # By way of the Deployment: who takes the address gets it once the bucket is there.
         self.endpoint = pulumi.Output.all(deployment.id, args.namespace).apply(
-            lambda parts: f"http://{manifests.GATEWAY}.{parts[1]}.svc.cluster.local:{manifests.PORT}"
+            lambda parts: (
+                f"http://{manifests.GATEWAY}.{parts[1]}.svc.cluster.local:{manifests.PORT}"
+            )
         )
-        self.register_outputs({"bucket": self.bucket, "endpoint": self.endpoint, "credentials": self.credentials})
+        self.register_outputs(
+            {"bucket": self.bucket, "endpoint": self.endpoint, "credentials": self.credentials}
+        )

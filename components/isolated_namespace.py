@@ -15,20 +15,29 @@ from .options import child
 
 @dataclass(frozen=True)
 class IsolatedNamespaceArgs:
-    """`namespace`: its name in the cluster. `level`: the Pod Security level that is enforced in it."""
+    """`namespace`: its name in the cluster. `level`: the Pod Security level that is enforced in
+    it.
+    """
 
     namespace: str
     level: Literal["restricted", "baseline", "privileged"] = "restricted"
 
 
 class IsolatedNamespace(pulumi.ComponentResource):
-    """A namespace with an enforced Pod Security level, whose pods only get the traffic that a policy lets in."""
+    """A namespace with an enforced Pod Security level, whose pods only get the traffic that a
+    policy lets in.
+    """
 
     namespace: pulumi.Output[str]
 
-    def __init__(self, name: str, args: IsolatedNamespaceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: IsolatedNamespaceArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("slipway:index:IsolatedNamespace", name, None, opts)
-        security = {f"pod-security.kubernetes.io/{mode}": args.level for mode in ("enforce", "audit", "warn")}
+        security = {
+            f"pod-security.kubernetes.io/{mode}": args.level
+            for mode in ("enforce", "audit", "warn")
+        }
         labels = {"app.kubernetes.io/part-of": "slipway", "app.kubernetes.io/managed-by": "pulumi"}
         namespace = Namespace(
             f"{name}-namespace",
@@ -38,7 +47,8 @@ class IsolatedNamespace(pulumi.ComponentResource):
         self.namespace = namespace.metadata.apply(lambda metadata: metadata.name or args.namespace)
         NetworkPolicy(
             f"{name}-default-deny",
-            **{"metadata": common.metadata("default-deny", self.namespace, labels), "spec": network.default_deny()},
+            metadata=common.metadata("default-deny", self.namespace, labels),
+            spec=network.default_deny(),
             opts=child(self),
         )
         self.register_outputs({"namespace": self.namespace})

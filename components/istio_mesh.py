@@ -35,7 +35,8 @@ class IstioMeshArgs:
 class IstioMesh(pulumi.ComponentResource):
     """Istio from its own charts, and a Gateway for plain HTTP.
 
-    Everything of Istio's kinds must depend on it: its webhook refuses their removal once istiod is gone.
+    Everything of Istio's kinds must depend on it: its webhook refuses their removal once istiod
+    is gone.
 
     Outputs: `gateway`, as routes name it; `ingress_namespace`; `url`, where requests go.
     """
@@ -44,16 +45,23 @@ class IstioMesh(pulumi.ComponentResource):
     ingress_namespace: pulumi.Output[str]
     url: pulumi.Output[str]
 
-    def __init__(self, name: str, args: IstioMeshArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: IstioMeshArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("slipway:index:IstioMesh", name, None, opts)
         parent = pulumi.ResourceOptions(parent=self)
-        system = IsolatedNamespace(f"{name}-system", IsolatedNamespaceArgs(manifests.SYSTEM_NAMESPACE), parent)
-        ingress = IsolatedNamespace(f"{name}-ingress", IsolatedNamespaceArgs(manifests.INGRESS_NAMESPACE), parent)
+        system = IsolatedNamespace(
+            f"{name}-system", IsolatedNamespaceArgs(manifests.SYSTEM_NAMESPACE), parent
+        )
+        ingress = IsolatedNamespace(
+            f"{name}-ingress", IsolatedNamespaceArgs(manifests.INGRESS_NAMESPACE), parent
+        )
         scrapers = network.pods(prometheus.selector(), args.monitoring_namespace)
         policies = [
             NetworkPolicy(
                 f"{name}-{workload}-policy",
-                **{"metadata": common.metadata(workload, namespace, _LABELS), "spec": spec},
+                metadata=common.metadata(workload, namespace, _LABELS),
+                spec=spec,
                 opts=child(self),
             )
             for workload, namespace, spec in (
@@ -62,10 +70,18 @@ class IstioMesh(pulumi.ComponentResource):
             )
         ]
 
-        charts = args.istio.charts if args.istio.charts.startswith(("/", "./")) else f"./{args.istio.charts}"
+        charts = (
+            args.istio.charts
+            if args.istio.charts.startswith(("/", "./"))
+            else f"./{args.istio.charts}"
+        )
 
         def release(
-            part: str, chart: str, namespace: pulumi.Output[str], values: common.Manifest, *after: pulumi.Resource
+            part: str,
+            chart: str,
+            namespace: pulumi.Output[str],
+            values: common.Manifest,
+            *after: pulumi.Resource,
         ) -> Release:
             return Release(
                 f"{name}-{part}",
@@ -80,10 +96,18 @@ class IstioMesh(pulumi.ComponentResource):
 
         base = release("istio-base", "base", system.namespace, manifests.base_values(), *policies)
         istiod = release(
-            "istiod", "istio-control/istio-discovery", system.namespace, manifests.istiod_values(args.istio), base
+            "istiod",
+            "istio-control/istio-discovery",
+            system.namespace,
+            manifests.istiod_values(args.istio),
+            base,
         )
         edge = release(
-            manifests.INGRESS, "gateway", ingress.namespace, manifests.gateway_values(args.exposure), istiod
+            manifests.INGRESS,
+            "gateway",
+            ingress.namespace,
+            manifests.gateway_values(args.exposure),
+            istiod,
         )
         CustomResource(
             f"{name}-gateway",
@@ -95,7 +119,9 @@ class IstioMesh(pulumi.ComponentResource):
         )
         self.ingress_namespace = ingress.namespace
         self.gateway = pulumi.Output.concat(ingress.namespace, "/", manifests.GATEWAY)
-        inside = pulumi.Output.concat("http://", manifests.INGRESS, ".", ingress.namespace, ".svc.cluster.local")
+        inside = pulumi.Output.concat(
+            "http://", manifests.INGRESS, ".", ingress.namespace, ".svc.cluster.local"
+        )
         self.url = pulumi.Output.from_input(args.exposure.url) if args.exposure.url else inside
         self.register_outputs(
             {"gateway": self.gateway, "ingress_namespace": self.ingress_namespace, "url": self.url}

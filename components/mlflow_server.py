@@ -18,7 +18,9 @@ from .options import child
 
 
 class Bucket(Protocol):
-    """A bucket's name, the URL of its S3 service, and the Secret with the keys, in MLflow's namespace."""
+    """A bucket's name, the URL of its S3 service, and the Secret with the keys, in MLflow's
+    namespace.
+    """
 
     bucket: pulumi.Output[str]
     endpoint: pulumi.Output[str]
@@ -44,7 +46,8 @@ class MlflowServerArgs:
 
 
 class MlflowServer(pulumi.ComponentResource):
-    """MLflow with its database on a volume and artifacts proxied to a bucket: clients need no keys to it.
+    """MLflow with its database on a volume and artifacts proxied to a bucket: clients need no
+    keys to it.
 
     Outputs: `tracking_uri`, for clients in the cluster; `url`, for people.
     """
@@ -52,44 +55,52 @@ class MlflowServer(pulumi.ComponentResource):
     tracking_uri: pulumi.Output[str]
     url: pulumi.Output[str]
 
-    def __init__(self, name: str, args: MlflowServerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: MlflowServerArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("slipway:index:MlflowServer", name, None, opts)
         exposure = args.exposure
         metadata = common.metadata(manifests.SERVER, args.namespace, manifests.labels())
-        quiet = common.metadata(manifests.SERVER, args.namespace, manifests.labels(), common.SKIP_AWAIT)
+        quiet = common.metadata(
+            manifests.SERVER, args.namespace, manifests.labels(), common.SKIP_AWAIT
+        )
 
         claim = PersistentVolumeClaim(
             f"{name}-volume",
-            **{"metadata": quiet, "spec": common.volume_claim(exposure.size, args.storage_class)},
+            metadata=quiet,
+            spec=common.volume_claim(exposure.size, args.storage_class),
             opts=child(self),
         )
         account = ServiceAccount(
-            f"{name}-account", metadata=metadata, automount_service_account_token=False, opts=child(self)
+            f"{name}-account",
+            metadata=metadata,
+            automount_service_account_token=False,
+            opts=child(self),
         )
         service = Service(
             f"{name}-service",
-            **{
-                "metadata": quiet,
-                "spec": common.service(
-                    manifests.selector(),
-                    manifests.PORT,
-                    "http",
-                    service_type=exposure.service_type,
-                    node_port=exposure.node_port,
-                    allow_from=exposure.allow_from,
-                ),
-            },
+            metadata=quiet,
+            spec=common.service(
+                manifests.selector(),
+                manifests.PORT,
+                "http",
+                service_type=exposure.service_type,
+                node_port=exposure.node_port,
+                allow_from=exposure.allow_from,
+            ),
             opts=child(self),
         )
-        clients = [network.everywhere(namespace) for namespace in (args.namespace, *args.client_namespaces)]
+        clients = [
+            network.everywhere(namespace) for namespace in (args.namespace, *args.client_namespaces)
+        ]
         policy = NetworkPolicy(
             f"{name}-policy",
-            **{
-                "metadata": metadata,
-                "spec": network.ingress(
-                    manifests.selector(), manifests.PORT, clients + network.networks(exposure.allow_from)
-                ),
-            },
+            metadata=metadata,
+            spec=network.ingress(
+                manifests.selector(),
+                manifests.PORT,
+                clients + network.networks(exposure.allow_from),
+            ),
             opts=child(self),
         )
         pod = manifests.pod(
@@ -98,11 +109,14 @@ class MlflowServer(pulumi.ComponentResource):
             pulumi.Output.concat("s3://", args.bucket.bucket),
             args.bucket.endpoint,
             args.bucket.credentials,
-            pulumi.Output.from_input(args.namespace).apply(lambda it: manifests.allowed_hosts(it, [exposure.url])),
+            pulumi.Output.from_input(args.namespace).apply(
+                lambda it: manifests.allowed_hosts(it, [exposure.url])
+            ),
         )
         deployment = Deployment(
             f"{name}-deployment",
-            **{"metadata": metadata, "spec": manifests.deployment(pod)},
+            metadata=metadata,
+            spec=manifests.deployment(pod),
             opts=child(self, [claim, account, service, policy], timeout="5m"),
         )
         # By way of the Deployment: who takes the address gets it once the server answers.

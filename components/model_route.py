@@ -43,20 +43,25 @@ class ModelRouteArgs:
 
 
 class ModelRoute(pulumi.ComponentResource):
-    """A VirtualService that splits a model's requests by weight, and a DestinationRule for each of its servers.
+    """A VirtualService that splits a model's requests by weight, and a DestinationRule for each
+    of its servers.
 
-    Make it depend on the mesh, whose webhook must outlive it, and on the servers, which must be ready before
-    they get traffic. A change of weight changes the VirtualService alone.
+    Make it depend on the mesh, whose webhook must outlive it, and on the servers, which must be
+    ready before they get traffic. A change of weight changes the VirtualService alone.
 
     Raises ValueError if a version has no server.
     """
 
-    def __init__(self, name: str, args: ModelRouteArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: ModelRouteArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("slipway:index:ModelRoute", name, None, opts)
         versions = [args.stable, *([args.canary.version] if args.canary else [])]
         if missing := [version for version in versions if version not in args.servers]:
             raise ValueError(f"route of {args.model}: no server for version {missing[0]}")
-        labels = common.labels("model-route", args.model, "route") | {common.MODEL_LABEL: args.model}
+        labels = common.labels("model-route", args.model, "route") | {
+            common.MODEL_LABEL: args.model
+        }
 
         rules = [
             CustomResource(
@@ -87,7 +92,9 @@ class ModelRoute(pulumi.ComponentResource):
 
 
 def model_output(gateway_url: pulumi.Output[str], name: str, model: Model) -> dict[str, Any]:
-    """A model as the stack puts it out: its url, its stable version, and its canary and weight where it has one."""
+    """A model as the stack puts it out: its url, its stable version, and its canary and weight
+    where it has one.
+    """
     return {
         "url": pulumi.Output.concat(gateway_url, "/models/", name),
         "stable": model.stable,

@@ -22,8 +22,8 @@ from .options import child
 class Surroundings:
     """What all model servers of a stack share.
 
-    namespace: where they run. image: the serving image. tracking_uri: the MLflow that versions are fetched from.
-    tracking_namespace, monitoring_namespace: where MLflow and Prometheus run.
+    namespace: where they run. image: the serving image. tracking_uri: the MLflow that versions
+    are fetched from. tracking_namespace, monitoring_namespace: where MLflow and Prometheus run.
     """
 
     namespace: pulumi.Input[str]
@@ -37,8 +37,8 @@ class Surroundings:
 class ModelServerArgs:
     """What a model server is made from.
 
-    model, version: a registered version; they name everything. surroundings: what it shares with the others.
-    resources, scaling: as in the configuration.
+    model, version: a registered version; they name everything. surroundings: what it shares with
+    the others. resources, scaling: as in the configuration.
     """
 
     model: str
@@ -51,23 +51,28 @@ class ModelServerArgs:
 class ModelServer(pulumi.ComponentResource):
     """Pods that serve one version of a model, their Service, and what guards and scales them.
 
-    It knows no role and no weight: a promotion moves a route and leaves it alone. An update waits until every
-    pod is ready, or fails after four minutes with what stands in the way. On removal the pods drain first, and
-    only then go the Service and the policy they were reached through.
+    It knows no role and no weight: a promotion moves a route and leaves it alone. An update waits
+    until every pod is ready, or fails after four minutes with what stands in the way. On removal
+    the pods drain first, and only then go the Service and the policy they were reached through.
 
     Output: `host`, the Service's name in the cluster's DNS.
     """
 
     host: pulumi.Output[str]
 
-    def __init__(self, name: str, args: ModelServerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: ModelServerArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("slipway:index:ModelServer", name, None, opts)
         around = args.surroundings
         server = manifests.Server(args.model, args.version, args.resources, args.scaling)
         metadata = common.metadata(server.name, around.namespace, server.labels)
 
         account = ServiceAccount(
-            f"{name}-account", metadata=metadata, automount_service_account_token=False, opts=child(self)
+            f"{name}-account",
+            metadata=metadata,
+            automount_service_account_token=False,
+            opts=child(self),
         )
         clients = [
             network.pods({"istio": "ingress"}, istio.INGRESS_NAMESPACE),
@@ -76,31 +81,34 @@ class ModelServer(pulumi.ComponentResource):
         tracking = network.pods(mlflow.selector(), around.tracking_namespace)
         policy = NetworkPolicy(
             f"{name}-policy",
-            **{
-                "metadata": metadata,
-                "spec": manifests.network_policy(server, clients, tracking, mlflow.PORT),
-            },
+            metadata=metadata,
+            spec=manifests.network_policy(server, clients, tracking, mlflow.PORT),
             opts=child(self),
         )
         service = Service(
             f"{name}-service",
-            **{
-                "metadata": common.metadata(server.name, around.namespace, server.labels, common.SKIP_AWAIT),
-                "spec": manifests.service(server),
-            },
+            metadata=common.metadata(
+                server.name, around.namespace, server.labels, common.SKIP_AWAIT
+            ),
+            spec=manifests.service(server),
             opts=child(self),
         )
         budget = PodDisruptionBudget(
-            f"{name}-budget", **{"metadata": metadata, "spec": manifests.disruption_budget(server)}, opts=child(self)
+            f"{name}-budget",
+            metadata=metadata,
+            spec=manifests.disruption_budget(server),
+            opts=child(self),
         )
         deployment = Deployment(
             f"{name}-deployment",
-            **{"metadata": metadata, "spec": manifests.deployment(server, around.image, around.tracking_uri)},
+            metadata=metadata,
+            spec=manifests.deployment(server, around.image, around.tracking_uri),
             opts=child(self, [account, policy, service, budget], timeout="4m"),
         )
         HorizontalPodAutoscaler(
             f"{name}-autoscaler",
-            **{"metadata": metadata, "spec": manifests.autoscaler(server)},
+            metadata=metadata,
+            spec=manifests.autoscaler(server),
             opts=child(self, [deployment]),
         )
         self.host = pulumi.Output.concat(server.name, ".", around.namespace, ".svc.cluster.local")

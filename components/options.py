@@ -8,12 +8,15 @@ import pulumi
 
 
 def child(
-    parent: pulumi.Resource, depends_on: Sequence[pulumi.Resource] = (), *, timeout: str | None = None
+    parent: pulumi.Resource,
+    depends_on: Sequence[pulumi.Resource] = (),
+    *,
+    timeout: str | None = None,
 ) -> pulumi.ResourceOptions:
     """Options of a child of `parent`.
 
-    Its object has a fixed name, so a replacement deletes the old one first. `timeout` bounds, as in `4m`, the
-    wait for it to become ready.
+    Its object has a fixed name, so a replacement deletes the old one first. `timeout` bounds, as
+    in `4m`, the wait for it to become ready.
     """
     return pulumi.ResourceOptions(
         parent=parent,

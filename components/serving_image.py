@@ -13,7 +13,8 @@ class ServingImageArgs:
     """What the image is built from.
 
     registry: where it goes, as in `127.0.0.1:5000`. builder: the buildx builder; None means the
-    user's current one. context: the directory with its Dockerfile. repository: its name in the registry.
+    user's current one. context: the directory with its Dockerfile. repository: its name in the
+    registry.
     """
 
     registry: str
@@ -23,14 +24,17 @@ class ServingImageArgs:
 
 
 class ServingImage(pulumi.ComponentResource):
-    """The serving image, built and pushed when its context changed. A build that fails fails the update.
+    """The serving image, built and pushed when its context changed. A build that fails fails the
+    update.
 
     Output: `ref`, the image by digest, which is all that is ever deployed.
     """
 
     ref: pulumi.Output[str]
 
-    def __init__(self, name: str, args: ServingImageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: ServingImageArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("slipway:index:ServingImage", name, None, opts)
         repository = f"{args.registry}/{args.repository}"
         image = Image(

@@ -12,7 +12,6 @@ from .manifests import common
 from .manifests import mlflow as manifests
 from .options import child
 
-
 # What the demo's script registers: model -> versions.
 DEMO_VERSIONS = {"churn": (1, 2)}
 
@@ -35,31 +34,39 @@ class TrainingJobArgs:
 class TrainingJob(pulumi.ComponentResource):
     """A Job that runs once for each text of the script.
 
-    The update waits for it; a training that fails fails the update with the script's last words. Another
-    serving image alone does not run it again: its versions are there, and versions do not change.
+    The update waits for it; a training that fails fails the update with the script's last words.
+    Another serving image alone does not run it again: its versions are there, and versions do not
+    change.
     """
 
-    def __init__(self, name: str, args: TrainingJobArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: TrainingJobArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("slipway:index:TrainingJob", name, None, opts)
         metadata = common.metadata(manifests.TRAINING, args.namespace, manifests.training_labels())
         script = ConfigMap(
-            f"{name}-script", metadata=metadata, data={"train_churn.py": args.script}, opts=child(self)
+            f"{name}-script",
+            metadata=metadata,
+            data={"train_churn.py": args.script},
+            opts=child(self),
         )
         account = ServiceAccount(
-            f"{name}-account", metadata=metadata, automount_service_account_token=False, opts=child(self)
+            f"{name}-account",
+            metadata=metadata,
+            automount_service_account_token=False,
+            opts=child(self),
         )
         Job(
             f"{name}-job",
-            **{
-                "metadata": metadata,
-                "spec": manifests.training_job(
-                    args.image, args.script, manifests.TRAINING, args.tracking_uri, args.model
-                ),
-            },
+            metadata=metadata,
+            spec=manifests.training_job(
+                args.image, args.script, manifests.TRAINING, args.tracking_uri, args.model
+            ),
             opts=pulumi.ResourceOptions.merge(
                 child(self, [script, account], timeout="10m"),
                 pulumi.ResourceOptions(
-                    ignore_changes=["spec.template.spec.containers[0].image"], replace_on_changes=["spec"]
+                    ignore_changes=["spec.template.spec.containers[0].image"],
+                    replace_on_changes=["spec"],
                 ),
             ),
         )

@@ -44,7 +44,7 @@ def main() -> None:
     made = tools.install(cluster=not existing)
     if made:
         times["tools"] = time.monotonic() - start
-    else:
+    elif sys.prefix != str(tools.VENV):
         say("  tools: all there")
     if arguments.command == "tools":
         return

@@ -23,7 +23,7 @@ IMAGES = {
     "python": "library/python:3.11-slim-bookworm",
     "pilot": "istio/pilot:1.31.1",
     "proxyv2": "istio/proxyv2:1.31.1",
-    "prometheus": "prom/prometheus:v2.42.0",
+    "prometheus": "prom/prometheus:v3.13.0",
     "versitygw": "versity/versitygw:v1.8.0",
 }
 
@@ -35,8 +35,7 @@ FILES = {
     "pilot-agent": ("istio", "bin/pilot-agent"),
     "envoy_bootstrap_tmpl.json": ("istio", "envoy_bootstrap_tmpl.json"),
     "envoy": ("envoy", "site/envoy/_bin/envoy"),
-    "prometheus": ("prometheus", "root/usr/bin/prometheus"),
-    "promtool": ("prometheus", "root/usr/bin/promtool"),
+    "prometheus": ("prometheus", "bin/prometheus"),
     "versitygw": ("versitygw", "bin/versitygw"),
 }
 

@@ -79,6 +79,9 @@ def _environment(state: Path) -> dict[str, str]:
         "PULUMI_HOME": str(cache_dir() / "pulumi"),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+        # MLflow's client would else be sent to the bucket itself, which only the server reaches.
+        "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
+        "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "false",
     }
     if "PULUMI_BACKEND_URL" not in os.environ or _is_ours(os.environ["PULUMI_BACKEND_URL"]):
         environment["PULUMI_BACKEND_URL"] = f"file://{state}"
@@ -103,14 +106,26 @@ def prepare(target: Target) -> None:
         write_private(passphrase, secrets.token_urlsafe(32).encode())
     for name, version in PLUGINS.items():
         plugin = f"pulumi-resource-{name}"
-        directory = cache_dir() / "pulumi/plugins" / f"resource-{name}-v{version}"
-        directory.mkdir(parents=True, exist_ok=True)
-        link, source = directory / plugin, (tools.LINKS / "bin" / plugin).resolve()
-        if not link.is_symlink() or link.resolve() != source:
-            temporary = directory / f".{plugin}.new"
-            temporary.unlink(missing_ok=True)
-            temporary.symlink_to(source)
-            temporary.replace(link)
+        _link(
+            cache_dir() / "pulumi/plugins" / f"resource-{name}-v{version}" / plugin,
+            tools.tool_directory(plugin) / "bin" / plugin,
+        )
+    pulumi = tools.tool_directory("pulumi")
+    if pulumi.exists():
+        # Beside the program is where it looks for the language host without a warning.
+        for host in ("pulumi-language-python", "pulumi-language-python-exec"):
+            source = tools.tool_directory("pulumi-language-python") / "bin" / host
+            _link(pulumi / "bin" / host, source)
+
+
+def _link(link: Path, source: Path) -> None:
+    if link.is_symlink() and link.readlink() == source:
+        return
+    link.parent.mkdir(parents=True, exist_ok=True)
+    temporary = link.with_name(f".{link.name}.new")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(source)
+    temporary.replace(link)
 
 
 def up(target: Target) -> None:
@@ -208,6 +223,7 @@ def _configure(target: Target) -> None:
     raw = json.loads(_pulumi(target, "config", "--json", "--stack", target.stack))
     have: dict[str, Any] = {
         key.removeprefix("slipway:"): entry.get("objectValue", entry.get("value"))
+        or entry.get("secret")
         for key, entry in raw.items()
         if key.startswith("slipway:")
     }
@@ -221,7 +237,7 @@ def _configure(target: Target) -> None:
         elif value is not None and current != value:
             _pulumi(target, "config", "set", *where, str(value))
     for key, size in (("bucketAccessKey", 15), ("bucketSecretKey", 30)):
-        if key not in have:
+        if not have.get(key):
             # On standard input: an argument would show in the process list.
             _pulumi(
                 target,

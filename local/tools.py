@@ -203,6 +203,7 @@ def _go_tool(
     ldflags: str = "",
     package: str = "tool",
     source: str = "",
+    tags: str = "",
     prepare: Callable[[Path, dict[str, str]], None] | None = None,
     collect: Callable[[Path, dict[str, str]], None] | None = None,
     probe: tuple[str, ...] = (),
@@ -227,7 +228,7 @@ def _go_tool(
         # With one binary the output is named; with several, Go names them by their packages.
         out = target / "bin" / binaries[0] if len(binaries) == 1 else f"{target}/bin/"
         run(
-            ["go", "build", "-trimpath", "-ldflags", flags, "-o", str(out), package],
+            ["go", "build", "-trimpath", "-tags", tags, "-ldflags", flags, "-o", str(out), package],
             cwd=build,
             env=env,
         )
@@ -235,7 +236,7 @@ def _go_tool(
             collect(target, env)
         shutil.rmtree(build)
 
-    key = "\0".join([GO_VERSION, version, flags, package, *binaries, *parts])
+    key = "\0".join([GO_VERSION, version, flags, tags, package, *binaries, *parts])
     return Tool(name, version, key, install, binaries, probe, expect)
 
 
@@ -542,6 +543,14 @@ def all_tools(*, cluster: bool) -> list[Tool]:
         _go_tool("kube-router", "2.2.1", ("kube-router",)),
         _go_tool("buildkit", "0.31.1", ("buildctl", "buildkitd")),
         _go_tool("versitygw", "1.8.0", ("versitygw",)),
+        _go_tool(
+            # Debian's package is built without the discovery of Kubernetes pods.
+            "prometheus",
+            "3.13.0",
+            ("prometheus",),
+            tags="remove_all_sd,enable_kubernetes_sd",
+            ldflags="-X github.com/prometheus/common/version.Version=3.13.0",
+        ),
         _debian_binaries("etcd", "3.4", ["etcd-server"], ["usr/bin/etcd"]),
         _debian_binaries(
             "containerd",
@@ -566,7 +575,6 @@ def all_tools(*, cluster: bool) -> list[Tool]:
         _debian_binaries(
             "registry", "2.8", ["docker-registry"], ["usr/bin/docker-registry"]
         ),
-        _debian_binaries("prometheus", "2.42", ["prometheus"], ["usr/bin/prometheus", "usr/bin/promtool"]),
         _debian_tool(
             "iptables",
             "1.8",
@@ -677,11 +685,10 @@ def _link(tools: list[Tool]) -> None:
     for tool in tools:
         installed = tool.directory.exists()
         for name in tool.binaries:
-            source = tool.directory / "bin" / name if installed else _which(name) or Path()
-            wanted[LINKS / "bin" / name] = source
-        if (tool.directory / "bin/pulumi-language-python-exec").exists():
-            script = "pulumi-language-python-exec"
-            wanted[LINKS / "bin" / script] = tool.directory / "bin" / script
+            # Pulumi finds its plugins elsewhere, and warns of those on PATH.
+            if not name.startswith(("pulumi-resource-", "pulumi-language-")):
+                source = tool.directory / "bin" / name if installed else _which(name)
+                wanted[LINKS / "bin" / name] = source or Path()
         if tool.name == "istio":
             wanted[LINKS / "charts/istio"] = tool.directory / "charts"
     for link, target in wanted.items():

@@ -17,10 +17,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-os.environ["PULUMI_ERROR_OUTPUT_STRING"] = "1"  # an Output in an f-string is an error, not a warning
+os.environ["PULUMI_ERROR_OUTPUT_STRING"] = (
+    "1"  # an Output in an f-string is an error, not a warning
+)
 
-from pulumi.runtime import mocks, rpc, settings, stack  # noqa: E402
 from pulumi.runtime import config as runtime_config  # noqa: E402
+from pulumi.runtime import mocks, rpc, settings, stack  # noqa: E402
 
 DIGEST = "sha256:" + "0" * 64
 
@@ -57,7 +59,9 @@ class Program:
     def one(self, kind: str, name: str) -> Recorded:
         """The resource of this kind (`Deployment`) and name."""
         found = [r for r in self.resources.values() if r.kind == kind and r.name == name]
-        assert len(found) == 1, f"{len(found)} of {kind} {name} among {sorted(r.name for r in self.of(kind))}"
+        assert len(found) == 1, (
+            f"{len(found)} of {kind} {name} among {sorted(r.name for r in self.of(kind))}"
+        )
         return found[0]
 
     def of(self, kind: str) -> list[Recorded]:
@@ -77,11 +81,16 @@ class _Echo(mocks.Mocks):
         if args.typ == "docker-build:index:Image":
             outputs |= {"digest": DIGEST, "ref": f"{args.inputs['tags'][0]}@{DIGEST}"}
         elif args.typ.startswith("kubernetes:") and "name" not in (outputs.get("metadata") or {}):
-            outputs["metadata"] = {**(outputs.get("metadata") or {}), "name": f"{args.name}-1a2b3c4d"}
+            outputs["metadata"] = {
+                **(outputs.get("metadata") or {}),
+                "name": f"{args.name}-1a2b3c4d",
+            }
         return f"{args.name}-id", outputs
 
     def call(self, args: mocks.MockCallArgs) -> dict[str, Any]:
-        raise AssertionError(f"the program asks a provider for {args.token}: a preview would not be true")
+        raise AssertionError(
+            f"the program asks a provider for {args.token}: a preview would not be true"
+        )
 
 
 class _Recorder(mocks.MockMonitor):
@@ -137,14 +146,23 @@ def _secrets(value: Any, path: str = "") -> Iterator[str]:
 
 def run(program: Callable[[], Any], recorded: Program | None = None) -> Program:
     """Run a Pulumi program against the recording mocks until nothing is left to do."""
-    return contextvars.copy_context().run(_run, program, recorded if recorded is not None else Program())
+    return contextvars.copy_context().run(
+        _run, program, recorded if recorded is not None else Program()
+    )
 
 
 def _run(program: Callable[[], Any], recorded: Program) -> Program:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    mocks.set_mocks(_Echo(), project="slipway", stack="test", preview=False, monitor=_Recorder(recorded))
-    settings.ROOT.set(None)  # set_mocks makes a stack of its own; this program has its own, with outputs
+    mocks.set_mocks(
+        _Echo(), project="slipway", stack="test", preview=False, monitor=_Recorder(recorded)
+    )
+    # What a program that failed left behind belongs to a loop that is gone.
+    settings.SETTINGS.rpc_manager.clear()
+    settings.SETTINGS.outputs.clear()
+    settings.ROOT.set(
+        None
+    )  # set_mocks makes a stack of its own; this program has its own, with outputs
     try:
         loop.run_until_complete(stack.run_in_stack(lambda: program() and None))
     finally:

@@ -21,7 +21,8 @@ def labels() -> dict[str, str]:
 
 
 def deployment(image: Text, bucket: Text, claim: Text, credentials: Text) -> Manifest:
-    """The spec of the Deployment. A directory under the gateway's root is a bucket, so an init container makes it.
+    """The spec of the Deployment. A directory under the gateway's root is a bucket, so an init
+    container makes it.
 
     Metadata are kept beside the objects, not in extended attributes, so any file system will do.
     """
@@ -44,19 +45,26 @@ def deployment(image: Text, bucket: Text, claim: Text, credentials: Text) -> Man
             common.container(
                 GATEWAY,
                 image,
-                ["/usr/local/bin/versitygw", "--port", f":{PORT}", "--health", probe["path"], "--quiet"]
+                [
+                    "/usr/local/bin/versitygw",
+                    "--port",
+                    f":{PORT}",
+                    "--health",
+                    probe["path"],
+                    "--quiet",
+                ]
                 + ["posix", "--sidecar", _METADATA, _OBJECTS],
                 env=[
                     _from_secret("ROOT_ACCESS_KEY_ID", credentials, "AWS_ACCESS_KEY_ID"),
                     _from_secret("ROOT_SECRET_ACCESS_KEY", credentials, "AWS_SECRET_ACCESS_KEY"),
                 ],
-                workingDir="/tmp",
+                workingDir=common.TMP,
                 ports=[{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
                 resources=_resources(),
                 startupProbe=common.http_probe(**probe, period=1, timeout=3, failures=60),
                 livenessProbe=common.http_probe(**probe, period=10, timeout=5, failures=4),
                 readinessProbe=common.http_probe(**probe, period=5, timeout=5, failures=3),
-                volumeMounts=[*data, common.mount("tmp", "/tmp")],
+                volumeMounts=[*data, common.mount("tmp", common.TMP)],
             )
         ],
         volumes=[common.claim_volume("data", claim), common.scratch("tmp", "1Gi")],

@@ -8,6 +8,9 @@ from typing import Any, TypeAlias
 Manifest: TypeAlias = dict[str, Any]
 Text: TypeAlias = Any  # a str, or a Pulumi Output of one
 
+# The one writable directory that every pod has.
+TMP = "/tmp"  # noqa: S108
+
 # The numeric user of every pod whose image does not bring its own.
 USER = 10001
 
@@ -20,7 +23,9 @@ SKIP_AWAIT = {"pulumi.com/skipAwait": "true"}
 
 
 def selector(name: str, instance: str) -> dict[str, str]:
-    """The labels that pick the pods of one workload. They never hold a role, so a promotion changes none."""
+    """The labels that pick the pods of one workload. They never hold a role, so a promotion
+    changes none.
+    """
     return {"app.kubernetes.io/name": name, "app.kubernetes.io/instance": instance}
 
 
@@ -33,7 +38,12 @@ def labels(name: str, instance: str, component: str) -> dict[str, str]:
     }
 
 
-def metadata(name: str, namespace: Text, labels: Mapping[str, str], annotations: Mapping[str, str] | None = None) -> Manifest:
+def metadata(
+    name: str,
+    namespace: Text,
+    labels: Mapping[str, str],
+    annotations: Mapping[str, str] | None = None,
+) -> Manifest:
     """An object's metadata under a fixed name."""
     return {
         "name": name,
@@ -56,7 +66,9 @@ def pod_security(user: int = USER) -> Manifest:
 
 
 def container(name: str, image: Text, command: Sequence[Text], **fields: Any) -> Manifest:
-    """A container at the restricted level, on a read-only root, whose last words reach its status."""
+    """A container at the restricted level, on a read-only root, whose last words reach its
+    status.
+    """
     return {
         "name": name,
         "image": image,
@@ -73,7 +85,9 @@ def container(name: str, image: Text, command: Sequence[Text], **fields: Any) ->
 
 
 def pod(service_account: str, **fields: Any) -> Manifest:
-    """A pod at the restricted level, without a token for the API server and without Service variables."""
+    """A pod at the restricted level, without a token for the API server and without Service
+    variables.
+    """
     return {
         "serviceAccountName": service_account,
         "automountServiceAccountToken": False,
@@ -89,7 +103,9 @@ def env(values: Mapping[str, Text]) -> list[Manifest]:
 
 
 def scratch(name: str, size: str) -> Manifest:
-    """An empty volume that lives and dies with the pod. `size` is a quantity; beyond it the pod is evicted."""
+    """An empty volume that lives and dies with the pod. `size` is a quantity; beyond it the pod
+    is evicted.
+    """
     return {"name": name, "emptyDir": {"sizeLimit": size}}
 
 
@@ -104,7 +120,9 @@ def mount(name: str, path: str, *, read_only: bool = False) -> Manifest:
 
 
 def http_probe(path: str, port: str, *, period: int, timeout: int, failures: int) -> Manifest:
-    """A probe that fails after `failures` times `period` seconds; one try may take `timeout` seconds."""
+    """A probe that fails after `failures` times `period` seconds; one try may take `timeout`
+    seconds.
+    """
     return {
         "httpGet": {"path": path, "port": port},
         "periodSeconds": period,
@@ -123,7 +141,9 @@ def volume_claim(size: str, storage_class: str | None) -> Manifest:
 
 
 def single_replica(selects: Mapping[str, str], template: Manifest) -> Manifest:
-    """The spec of a Deployment whose one pod owns its volume: the old pod goes before the new one comes."""
+    """The spec of a Deployment whose one pod owns its volume: the old pod goes before the new one
+    comes.
+    """
     return {
         "replicas": 1,
         "revisionHistoryLimit": 3,
@@ -144,7 +164,11 @@ def service(
     allow_from: Sequence[str] = (),
 ) -> Manifest:
     """The spec of a Service with one HTTP port."""
-    outside = {"loadBalancerSourceRanges": list(allow_from)} if service_type == "LoadBalancer" and allow_from else {}
+    outside = (
+        {"loadBalancerSourceRanges": list(allow_from)}
+        if service_type == "LoadBalancer" and allow_from
+        else {}
+    )
     listener = {"name": "http", "port": port, "targetPort": target, "protocol": "TCP"}
     return {
         "type": service_type,

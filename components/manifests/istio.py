@@ -28,12 +28,17 @@ def base_values() -> Manifest:
 
 
 def istiod_values(istio: Istio) -> Manifest:
-    """Values of chart `istio-discovery`: the control plane, without telemetry filters that a stock Envoy lacks."""
+    """Values of chart `istio-discovery`: the control plane, without telemetry filters that a
+    stock Envoy lacks.
+    """
     return {
         "autoscaleEnabled": False,
         "replicaCount": 1,
         "env": {"PILOT_ENABLE_ALPN_FILTER": "false", "PILOT_ENABLE_METADATA_EXCHANGE": "false"},
-        "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}},
+        "resources": {
+            "requests": {"cpu": "50m", "memory": "128Mi"},
+            "limits": {"cpu": "1", "memory": "512Mi"},
+        },
         "seccompProfile": {"type": "RuntimeDefault"},
         "telemetry": {"enabled": False},
         "meshConfig": {
@@ -52,7 +57,9 @@ def istiod_values(istio: Istio) -> Manifest:
 
 
 def gateway_values(exposure: Exposure) -> Manifest:
-    """Values of chart `gateway`: the Envoy at the cluster's edge. Its image is istiod's to fill in."""
+    """Values of chart `gateway`: the Envoy at the cluster's edge. Its image is istiod's to fill
+    in.
+    """
     port = {"name": "http2", "port": HTTP_PORT, "protocol": "TCP", "targetPort": HTTP_PORT}
     return {
         "name": INGRESS,
@@ -60,7 +67,10 @@ def gateway_values(exposure: Exposure) -> Manifest:
         "autoscaling": {"enabled": False},
         "replicaCount": 1,
         "strategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-        "resources": {"requests": {"cpu": "100m", "memory": "96Mi"}, "limits": {"cpu": "2", "memory": "512Mi"}},
+        "resources": {
+            "requests": {"cpu": "100m", "memory": "96Mi"},
+            "limits": {"cpu": "2", "memory": "512Mi"},
+        },
         "securityContext": {
             "seccompProfile": {"type": "RuntimeDefault"},
             "sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}],
@@ -68,7 +78,9 @@ def gateway_values(exposure: Exposure) -> Manifest:
         "service": {
             "type": exposure.service_type,
             "ports": [port | ({"nodePort": exposure.node_port} if exposure.node_port else {})],
-            "loadBalancerSourceRanges": exposure.allow_from if exposure.service_type == "LoadBalancer" else [],
+            "loadBalancerSourceRanges": exposure.allow_from
+            if exposure.service_type == "LoadBalancer"
+            else [],
         },
     }
 
@@ -80,7 +92,9 @@ def gateway() -> Manifest:
 
 
 def istiod_policy() -> Manifest:
-    """The spec of istiod's NetworkPolicy: gateways fetch their configuration, API servers call the webhooks."""
+    """The spec of istiod's NetworkPolicy: gateways fetch their configuration, API servers call
+    the webhooks.
+    """
     gateways = network.pods({"istio": "ingress"}, INGRESS_NAMESPACE)
     return {
         "podSelector": {"matchLabels": {"app": "istiod"}},

@@ -1,4 +1,6 @@
-"""The manifests of the MLflow tracking server, and of the Job that registers the demo model there."""
+"""The manifests of the MLflow tracking server, and of the Job that registers the demo model
+there.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,10 @@ from .common import Manifest, Text
 
 SERVER = "mlflow"
 PORT = 5000
+EVERYWHERE = "0.0.0.0"  # noqa: S104  (of the pod: policies say who gets there)
 TRAINING = "train-demo"
 
-_QUIET = {"HOME": "/tmp", "MLFLOW_DISABLE_TELEMETRY": "true", "GIT_PYTHON_REFRESH": "quiet"}
+_QUIET = {"HOME": common.TMP, "MLFLOW_DISABLE_TELEMETRY": "true", "GIT_PYTHON_REFRESH": "quiet"}
 
 
 def selector() -> dict[str, str]:
@@ -27,8 +30,15 @@ def labels() -> dict[str, str]:
 
 
 def allowed_hosts(namespace: str, urls: Sequence[str | None]) -> str:
-    """What clients may call the server, for its guard against DNS rebinding: its Service, and the hosts of `urls`."""
-    service = [SERVER, f"{SERVER}.{namespace}", f"{SERVER}.{namespace}.svc", f"{SERVER}.{namespace}.svc.cluster.local"]
+    """What clients may call the server, for its guard against DNS rebinding: its Service, and the
+    hosts of `urls`.
+    """
+    service = [
+        SERVER,
+        f"{SERVER}.{namespace}",
+        f"{SERVER}.{namespace}.svc",
+        f"{SERVER}.{namespace}.svc.cluster.local",
+    ]
     hosts = [f"{name}:{PORT}" for name in service] + [urlsplit(url).netloc for url in urls if url]
     loopback = ("127.0.0.1", "localhost")
     for host in list(hosts):
@@ -38,13 +48,16 @@ def allowed_hosts(namespace: str, urls: Sequence[str | None]) -> str:
     return ",".join(dict.fromkeys(hosts))
 
 
-def pod(image: Text, claim: Text, destination: Text, endpoint: Text, credentials: Text, hosts: Text) -> Manifest:
+def pod(
+    image: Text, claim: Text, destination: Text, endpoint: Text, credentials: Text, hosts: Text
+) -> Manifest:
     """The tracking server's pod.
 
-    `destination` is the bucket's s3:// URL, `endpoint` the S3 service, `credentials` the Secret that holds
-    AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Clients get artifacts through the server and need no keys.
+    `destination` is the bucket's s3:// URL, `endpoint` the S3 service, `credentials` the Secret
+    that holds AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Clients get artifacts through the
+    server and need no keys.
     """
-    command = ["mlflow", "server", "--host", "0.0.0.0", "--port", str(PORT), "--workers", "1"]
+    command = ["mlflow", "server", "--host", EVERYWHERE, "--port", str(PORT), "--workers", "1"]
     store = ["--backend-store-uri", "sqlite:////data/mlflow.db", "--serve-artifacts"]
     return common.pod(
         SERVER,
@@ -53,7 +66,14 @@ def pod(image: Text, claim: Text, destination: Text, endpoint: Text, credentials
             common.container(
                 SERVER,
                 image,
-                [*command, *store, "--artifacts-destination", destination, "--allowed-hosts", hosts],
+                [
+                    *command,
+                    *store,
+                    "--artifacts-destination",
+                    destination,
+                    "--allowed-hosts",
+                    hosts,
+                ],
                 env=common.env(
                     {
                         **_QUIET,
@@ -64,13 +84,20 @@ def pod(image: Text, claim: Text, destination: Text, endpoint: Text, credentials
                     }
                 ),
                 envFrom=[{"secretRef": {"name": credentials}}],
-                workingDir="/tmp",
+                workingDir=common.TMP,
                 ports=[{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
-                resources={"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"cpu": "2", "memory": "1Gi"}},
+                resources={
+                    "requests": {"cpu": "100m", "memory": "512Mi"},
+                    "limits": {"cpu": "2", "memory": "1Gi"},
+                },
                 startupProbe=common.http_probe("/health", "http", period=2, timeout=5, failures=90),
-                livenessProbe=common.http_probe("/health", "http", period=15, timeout=10, failures=4),
-                readinessProbe=common.http_probe("/health", "http", period=5, timeout=5, failures=3),
-                volumeMounts=[common.mount("data", "/data"), common.mount("tmp", "/tmp")],
+                livenessProbe=common.http_probe(
+                    "/health", "http", period=15, timeout=10, failures=4
+                ),
+                readinessProbe=common.http_probe(
+                    "/health", "http", period=5, timeout=5, failures=3
+                ),
+                volumeMounts=[common.mount("data", "/data"), common.mount("tmp", common.TMP)],
             )
         ],
         volumes=[common.claim_volume("data", claim), common.scratch("tmp", "2Gi")],
@@ -79,7 +106,9 @@ def pod(image: Text, claim: Text, destination: Text, endpoint: Text, credentials
 
 def deployment(template_pod: Manifest) -> Manifest:
     """The spec of the tracking server's Deployment: one pod, for SQLite has one writer."""
-    return common.single_replica(selector(), {"metadata": {"labels": labels()}, "spec": template_pod})
+    return common.single_replica(
+        selector(), {"metadata": {"labels": labels()}, "spec": template_pod}
+    )
 
 
 def training_labels() -> dict[str, str]:
@@ -87,7 +116,9 @@ def training_labels() -> dict[str, str]:
     return common.labels(TRAINING, TRAINING, "training")
 
 
-def training_job(image: Text, script: str, config_map: Text, tracking_uri: Text, model: str) -> Manifest:
+def training_job(
+    image: Text, script: str, config_map: Text, tracking_uri: Text, model: str
+) -> Manifest:
     """The spec of the Job that runs the demo's training `script`, mounted from `config_map`.
 
     Another script is another Job: the digest of the script stands in the pod.
@@ -97,7 +128,10 @@ def training_job(image: Text, script: str, config_map: Text, tracking_uri: Text,
         "backoffLimit": 2,
         "activeDeadlineSeconds": 540,
         "template": {
-            "metadata": {"labels": training_labels(), "annotations": {"slipway.dev/script-sha256": digest}},
+            "metadata": {
+                "labels": training_labels(),
+                "annotations": {"slipway.dev/script-sha256": digest},
+            },
             "spec": common.pod(
                 TRAINING,
                 restartPolicy="Never",
@@ -106,16 +140,32 @@ def training_job(image: Text, script: str, config_map: Text, tracking_uri: Text,
                         "train",
                         image,
                         ["python", "/demo/train_churn.py"],
-                        env=common.env({**_QUIET, "MLFLOW_TRACKING_URI": tracking_uri, "MODEL_NAME": model}),
-                        workingDir="/tmp",
+                        env=common.env(
+                            {
+                                **_QUIET,
+                                "MLFLOW_TRACKING_URI": tracking_uri,
+                                "MODEL_NAME": model,
+                                # Left alone, the client asks the server for a link to the bucket,
+                                # which only the server may reach.
+                                "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
+                                "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "false",
+                            }
+                        ),
+                        workingDir=common.TMP,
                         resources={
                             "requests": {"cpu": "250m", "memory": "1Gi"},
                             "limits": {"cpu": "2", "memory": "1Gi"},
                         },
-                        volumeMounts=[common.mount("script", "/demo", read_only=True), common.mount("tmp", "/tmp")],
+                        volumeMounts=[
+                            common.mount("script", "/demo", read_only=True),
+                            common.mount("tmp", common.TMP),
+                        ],
                     )
                 ],
-                volumes=[{"name": "script", "configMap": {"name": config_map}}, common.scratch("tmp", "2Gi")],
+                volumes=[
+                    {"name": "script", "configMap": {"name": config_map}},
+                    common.scratch("tmp", "2Gi"),
+                ],
             ),
         },
     }

@@ -14,14 +14,16 @@ PORT = 8080
 SERVICE_PORT = 80
 CPU_BURST = 4
 
-# A pod that is told to go: the gateways forget it within PRE_STOP seconds, then it answers "not ready" and
-# finishes what it has for up to DRAIN + REQUEST seconds, which is less than the grace period.
+# A pod that is told to go: the gateways forget it within PRE_STOP seconds, then it answers "not
+# ready" and finishes what it has for up to DRAIN + REQUEST seconds, which is less than the grace
+# period.
 PRE_STOP_SECONDS = 5
 DRAIN_SECONDS = 5
 REQUEST_SECONDS = 30
 GRACE_SECONDS = PRE_STOP_SECONDS + DRAIN_SECONDS + REQUEST_SECONDS + 5
 
-# How long the fetch waits for a tracking server that does not answer, and how long a rollout may stand still.
+# How long the fetch waits for a tracking server that does not answer, and how long a rollout may
+# stand still.
 FETCH_SECONDS = 120
 PROGRESS_SECONDS = 180
 
@@ -60,7 +62,10 @@ def deployment(server: Server, image: Text, tracking_uri: Text) -> Manifest:
     return {
         "revisionHistoryLimit": 3,
         "progressDeadlineSeconds": PROGRESS_SECONDS,
-        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+        "strategy": {
+            "type": "RollingUpdate",
+            "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
+        },
         "selector": {"matchLabels": server.selector},
         "template": {
             "metadata": {
@@ -79,8 +84,16 @@ def deployment(server: Server, image: Text, tracking_uri: Text) -> Manifest:
 def pod(server: Server, image: Text, tracking_uri: Text) -> Manifest:
     """The pod: fetch and verify the version, then serve it."""
     path = f"/models/{server.model}"
-    mounts = [common.mount("models", "/models"), common.mount("tmp", "/tmp")]
-    fetch = ["python", "-m", "slipway_runtime.fetch", "--model", server.model, "--version", str(server.version)]
+    mounts = [common.mount("models", "/models"), common.mount("tmp", common.TMP)]
+    fetch = [
+        "python",
+        "-m",
+        "slipway_runtime.fetch",
+        "--model",
+        server.model,
+        "--version",
+        str(server.version),
+    ]
     return common.pod(
         server.name,
         terminationGracePeriodSeconds=GRACE_SECONDS,
@@ -94,7 +107,7 @@ def pod(server: Server, image: Text, tracking_uri: Text) -> Manifest:
                 "fetch",
                 image,
                 [*fetch, "--out", path, "--timeout", str(FETCH_SECONDS)],
-                env=common.env({"MLFLOW_TRACKING_URI": tracking_uri, "HOME": "/tmp"}),
+                env=common.env({"MLFLOW_TRACKING_URI": tracking_uri, "HOME": common.TMP}),
                 resources=resources(server.resources, gpu=False),
                 volumeMounts=mounts,
             )
@@ -113,16 +126,25 @@ def pod(server: Server, image: Text, tracking_uri: Text) -> Manifest:
                         "DRAIN_SECONDS": str(DRAIN_SECONDS),
                         "GRACE_SECONDS": str(REQUEST_SECONDS),
                         "REQUEST_SECONDS": str(REQUEST_SECONDS),
-                        "HOME": "/tmp",
+                        "HOME": common.TMP,
                     }
                 ),
                 ports=[{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
                 resources=resources(server.resources, gpu=True),
-                startupProbe=common.http_probe("/health/startup", "http", period=2, timeout=5, failures=60),
-                livenessProbe=common.http_probe("/health/live", "http", period=10, timeout=5, failures=3),
-                readinessProbe=common.http_probe("/health/ready", "http", period=5, timeout=5, failures=2),
+                startupProbe=common.http_probe(
+                    "/health/startup", "http", period=2, timeout=5, failures=60
+                ),
+                livenessProbe=common.http_probe(
+                    "/health/live", "http", period=10, timeout=5, failures=3
+                ),
+                readinessProbe=common.http_probe(
+                    "/health/ready", "http", period=5, timeout=5, failures=2
+                ),
                 lifecycle={"preStop": {"sleep": {"seconds": PRE_STOP_SECONDS}}},
-                volumeMounts=[common.mount("models", "/models", read_only=True), common.mount("tmp", "/tmp")],
+                volumeMounts=[
+                    common.mount("models", "/models", read_only=True),
+                    common.mount("tmp", common.TMP),
+                ],
             )
         ],
         volumes=[common.scratch("models", server.resources.disk), common.scratch("tmp", "512Mi")],
@@ -130,7 +152,9 @@ def pod(server: Server, image: Text, tracking_uri: Text) -> Manifest:
 
 
 def resources(wanted: Resources, *, gpu: bool) -> Manifest:
-    """Requests and limits: memory may not exceed its request, CPU may burst to CPU_BURST times it."""
+    """Requests and limits: memory may not exceed its request, CPU may burst to CPU_BURST times
+    it.
+    """
     limits: Manifest = {"cpu": f"{CPU_BURST * cpu_millis(wanted.cpu)}m", "memory": wanted.memory}
     if gpu and wanted.gpu:
         limits["nvidia.com/gpu"] = str(wanted.gpu)
@@ -143,7 +167,9 @@ def service(server: Server) -> Manifest:
 
 
 def disruption_budget(server: Server) -> Manifest:
-    """The spec of the PodDisruptionBudget: one pod at a time may go, so it can always be satisfied."""
+    """The spec of the PodDisruptionBudget: one pod at a time may go, so it can always be
+    satisfied.
+    """
     return {
         "maxUnavailable": 1,
         "unhealthyPodEvictionPolicy": "AlwaysAllow",
@@ -157,7 +183,10 @@ def autoscaler(server: Server) -> Manifest:
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": server.name},
         "minReplicas": server.scaling.min,
         "maxReplicas": server.scaling.max,
-        "metrics": [_utilization("cpu", server.scaling.cpu), _utilization("memory", server.scaling.memory)],
+        "metrics": [
+            _utilization("cpu", server.scaling.cpu),
+            _utilization("memory", server.scaling.memory),
+        ],
         "behavior": {
             "scaleUp": {
                 "stabilizationWindowSeconds": 0,
@@ -176,14 +205,19 @@ def autoscaler(server: Server) -> Manifest:
     }
 
 
-def network_policy(server: Server, clients: list[Manifest], tracking: Manifest, tracking_port: int) -> Manifest:
+def network_policy(
+    server: Server, clients: list[Manifest], tracking: Manifest, tracking_port: int
+) -> Manifest:
     """The spec of the NetworkPolicy: in from `clients`, out to the name server and to MLflow."""
     out = network.egress([{"to": [tracking], "ports": [network.tcp(tracking_port)]}])
     return network.ingress(server.selector, PORT, clients) | out
 
 
 def _apart(server: Server) -> Manifest:
-    term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": server.selector}}
+    term = {
+        "topologyKey": "kubernetes.io/hostname",
+        "labelSelector": {"matchLabels": server.selector},
+    }
     preferred = [{"weight": 100, "podAffinityTerm": term}]
     return {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}
 

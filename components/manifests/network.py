@@ -36,11 +36,17 @@ def networks(cidrs: Sequence[str]) -> list[Manifest]:
 def ingress(selects: Mapping[str, str], port: int, peers: Sequence[Manifest]) -> Manifest:
     """The spec of a policy that lets `peers`, and nobody else, reach these pods at `port`."""
     rules = [{"from": list(peers), "ports": [tcp(port)]}] if peers else []
-    return {"podSelector": {"matchLabels": dict(selects)}, "policyTypes": ["Ingress"], "ingress": rules}
+    return {
+        "podSelector": {"matchLabels": dict(selects)},
+        "policyTypes": ["Ingress"],
+        "ingress": rules,
+    }
 
 
 def egress(rules: Sequence[Manifest]) -> Manifest:
-    """The part of a policy's spec that lets pods out by these rules, and to a name server wherever it runs."""
+    """The part of a policy's spec that lets pods out by these rules, and to a name server
+    wherever it runs.
+    """
     name_server = {"ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]}
     return {"policyTypes": ["Ingress", "Egress"], "egress": [name_server, *rules]}
 

@@ -32,16 +32,25 @@ def configuration(namespaces: Sequence[str]) -> str:
     """prometheus.yml, as JSON, which is YAML too, so that equal input gives equal bytes."""
     return json.dumps(
         {
-            "global": {"scrape_interval": "5s", "scrape_timeout": "4s", "evaluation_interval": "15s"},
+            "global": {
+                "scrape_interval": "5s",
+                "scrape_timeout": "4s",
+                "evaluation_interval": "15s",
+            },
             "scrape_configs": [
                 {"job_name": "prometheus", "static_configs": [{"targets": [f"127.0.0.1:{PORT}"]}]},
                 {
                     "job_name": "pods",
-                    "kubernetes_sd_configs": [{"role": "pod", "namespaces": {"names": list(namespaces)}}],
+                    "kubernetes_sd_configs": [
+                        {"role": "pod", "namespaces": {"names": list(namespaces)}}
+                    ],
                     "relabel_configs": _relabelings(),
                     # What a pod says of its own identity gives way to what Kubernetes says of it.
                     "metric_relabel_configs": [
-                        {"action": "labeldrop", "regex": "exported_(model_name|model_version|pod|namespace)"}
+                        {
+                            "action": "labeldrop",
+                            "regex": "exported_(model_name|model_version|pod|namespace)",
+                        }
                     ],
                 },
             ],
@@ -72,17 +81,34 @@ def deployment(image: Text, config: str, config_map: Text, claim: Text, size: st
                 ],
                 workingDir="/data",
                 ports=[{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
-                resources={"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}},
-                startupProbe=common.http_probe("/-/ready", "http", period=2, timeout=5, failures=60),
-                livenessProbe=common.http_probe("/-/healthy", "http", period=15, timeout=10, failures=4),
-                readinessProbe=common.http_probe("/-/ready", "http", period=5, timeout=5, failures=3),
-                volumeMounts=[common.mount("config", "/etc/prometheus", read_only=True), common.mount("data", "/data")],
+                resources={
+                    "requests": {"cpu": "50m", "memory": "128Mi"},
+                    "limits": {"cpu": "1", "memory": "512Mi"},
+                },
+                startupProbe=common.http_probe(
+                    "/-/ready", "http", period=2, timeout=5, failures=60
+                ),
+                livenessProbe=common.http_probe(
+                    "/-/healthy", "http", period=15, timeout=10, failures=4
+                ),
+                readinessProbe=common.http_probe(
+                    "/-/ready", "http", period=5, timeout=5, failures=3
+                ),
+                volumeMounts=[
+                    common.mount("config", "/etc/prometheus", read_only=True),
+                    common.mount("data", "/data"),
+                ],
             )
         ],
-        volumes=[{"name": "config", "configMap": {"name": config_map}}, common.claim_volume("data", claim)],
+        volumes=[
+            {"name": "config", "configMap": {"name": config_map}},
+            common.claim_volume("data", claim),
+        ],
     )
     annotations = {"slipway.dev/config-sha256": hashlib.sha256(config.encode()).hexdigest()}
-    return common.single_replica(selector(), {"metadata": {"labels": labels(), "annotations": annotations}, "spec": pod})
+    return common.single_replica(
+        selector(), {"metadata": {"labels": labels(), "annotations": annotations}, "spec": pod}
+    )
 
 
 def pod_reader_rules() -> list[Manifest]:
@@ -95,14 +121,22 @@ def _relabelings() -> list[Manifest]:
     return [
         {"action": "keep", "source_labels": [f"{annotation}_scrape"], "regex": "true"},
         {"action": "drop", "source_labels": [f"{_META}_container_init"], "regex": "true"},
-        {"action": "drop", "source_labels": [f"{_META}_phase"], "regex": "Pending|Succeeded|Failed"},
+        {
+            "action": "drop",
+            "source_labels": [f"{_META}_phase"],
+            "regex": "Pending|Succeeded|Failed",
+        },
         {
             "source_labels": [f"{_META}_ip", f"{annotation}_port"],
             "regex": r"(.+);(\d+)",
             "replacement": "$1:$2",
             "target_label": "__address__",
         },
-        {"source_labels": [f"{annotation}_path"], "regex": "(.+)", "target_label": "__metrics_path__"},
+        {
+            "source_labels": [f"{annotation}_path"],
+            "regex": "(.+)",
+            "target_label": "__metrics_path__",
+        },
         {"source_labels": ["__meta_kubernetes_namespace"], "target_label": "namespace"},
         {"source_labels": [f"{_META}_name"], "target_label": "pod"},
         {"source_labels": [_label(MODEL_LABEL)], "target_label": "model_name"},

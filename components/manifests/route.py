@@ -11,7 +11,11 @@ CANARY_HEADER = "x-canary"
 
 
 def virtual_service(
-    model: str, gateway: Text, stable_host: Text, canary_host: Text | None = None, canary: Canary | None = None
+    model: str,
+    gateway: Text,
+    stable_host: Text,
+    canary_host: Text | None = None,
+    canary: Canary | None = None,
 ) -> Manifest:
     """The spec of the VirtualService: `/models/<name>/` without that prefix, split by weight.
 
@@ -19,7 +23,8 @@ def virtual_service(
     """
     prefix = f"/models/{model}/"
     routes: list[Manifest] = [
-        # Inside the cluster only. The mesh decodes and merges what hides a path before it gets here.
+        # Inside the cluster only. The mesh decodes and merges what hides a path before it gets
+        # here.
         {
             "name": "metrics-are-internal",
             "match": [{"uri": {"prefix": f"{prefix}metrics"}}],
@@ -52,10 +57,12 @@ def destination_rule(host: Text) -> Manifest:
             "tls": {"mode": "DISABLE"},
             "connectionPool": {
                 "tcp": {"maxConnections": 1024, "connectTimeout": "1s"},
-                # Idle connections are Envoy's to close, after its hour: the servers keep them a little longer.
+                # Idle connections are Envoy's to close, after its hour: the servers keep them a
+                # little longer.
                 "http": {"http1MaxPendingRequests": 1024, "http2MaxRequests": 1024},
             },
-            # A pod that cannot be reached is left out for a while. A model's own errors are no reason to.
+            # A pod that cannot be reached is left out for a while. A model's own errors are no
+            # reason to.
             "outlierDetection": {
                 "consecutive5xxErrors": 0,
                 "consecutiveGatewayErrors": 5,

@@ -12,7 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.manifests import bucket, common, istio, mlflow, model_server, network, prometheus, route
+from components.manifests import (
+    bucket,
+    common,
+    istio,
+    mlflow,
+    model_server,
+    network,
+    prometheus,
+    route,
+)
 from components.manifests.model_server import Server
 from settings import Canary, Exposure, Istio, Resources, Scaling
 
@@ -21,15 +30,23 @@ SERVER = Server("churn", 2, Resources(), Scaling())
 PODS = {
     "model server": model_server.pod(SERVER, "image", "http://mlflow"),
     "mlflow": mlflow.pod("image", "claim", "s3://b", "http://s3", "keys", "hosts"),
-    "training": mlflow.training_job("image", "script", "map", "http://mlflow", "churn")["template"]["spec"],
+    "training": mlflow.training_job("image", "script", "map", "http://mlflow", "churn")["template"][
+        "spec"
+    ],
     "bucket": bucket.deployment("image", "b", "claim", "keys")["template"]["spec"],
-    "prometheus": prometheus.deployment("image", "config", "map", "claim", "4Gi")["template"]["spec"],
+    "prometheus": prometheus.deployment("image", "config", "map", "claim", "4Gi")["template"][
+        "spec"
+    ],
 }
 
 
 def test_no_manifest_needs_pulumi() -> None:
-    code = "import sys; sys.modules['pulumi'] = None; sys.path[:0] = ['components', '.'];" + "".join(
-        f"import manifests.{path.stem};" for path in sorted((ROOT / "components" / "manifests").glob("[a-z]*.py"))
+    code = (
+        "import sys; sys.modules['pulumi'] = None; sys.path[:0] = ['components', '.'];"
+        + "".join(
+            f"import manifests.{path.stem};"
+            for path in sorted((ROOT / "components" / "manifests").glob("[a-z]*.py"))
+        )
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
@@ -54,7 +71,10 @@ def test_pods_are_at_the_restricted_level(name: str) -> None:
         assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
     volumes = {volume["name"] for volume in pod["volumes"]}
     assert {m["name"] for c in pod["containers"] for m in c["volumeMounts"]} <= volumes
-    assert all(set(v) - {"name"} <= {"emptyDir", "configMap", "persistentVolumeClaim"} for v in pod["volumes"])
+    assert all(
+        set(v) - {"name"} <= {"emptyDir", "configMap", "persistentVolumeClaim"}
+        for v in pod["volumes"]
+    )
 
 
 @pytest.mark.parametrize("name", [name for name in PODS if name != "training"])
@@ -68,15 +88,22 @@ def test_a_model_server_drains_within_its_grace_period() -> None:
     env = {item["name"]: item["value"] for item in pod["containers"][0]["env"]}
     asleep = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert asleep >= 5
-    assert asleep + int(env["DRAIN_SECONDS"]) + int(env["GRACE_SECONDS"]) < pod["terminationGracePeriodSeconds"]
-    assert f"{env['REQUEST_SECONDS']}s" == route.virtual_service("m", "g", "h")["http"][-1]["timeout"]
+    assert (
+        asleep + int(env["DRAIN_SECONDS"]) + int(env["GRACE_SECONDS"])
+        < pod["terminationGracePeriodSeconds"]
+    )
+    assert (
+        f"{env['REQUEST_SECONDS']}s" == route.virtual_service("m", "g", "h")["http"][-1]["timeout"]
+    )
 
 
 def test_a_model_server_knows_no_role_and_no_replicas() -> None:
     spec = model_server.deployment(SERVER, "image", "http://mlflow")
-    text = json.dumps([spec, model_server.service(SERVER), model_server.autoscaler(SERVER), SERVER.labels])
+    text = json.dumps(
+        [spec, model_server.service(SERVER), model_server.autoscaler(SERVER), SERVER.labels]
+    )
     assert "replicas" not in spec
-    assert not any(word in text for word in ("stable", "canary", "weight\": 9", "role"))
+    assert not any(word in text for word in ("stable", "canary", 'weight": 9', "role"))
     assert spec["selector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
     assert spec["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
 
@@ -102,20 +129,33 @@ def test_limits() -> None:
 
 
 def test_the_autoscaler() -> None:
-    spec = model_server.autoscaler(Server("churn", 2, Resources(), Scaling(min=3, max=7, cpu=50, memory=60)))
-    assert (spec["minReplicas"], spec["maxReplicas"], spec["scaleTargetRef"]["name"]) == (3, 7, "churn-v2")
+    spec = model_server.autoscaler(
+        Server("churn", 2, Resources(), Scaling(min=3, max=7, cpu=50, memory=60))
+    )
+    assert (spec["minReplicas"], spec["maxReplicas"], spec["scaleTargetRef"]["name"]) == (
+        3,
+        7,
+        "churn-v2",
+    )
     assert [m["resource"]["target"]["averageUtilization"] for m in spec["metrics"]] == [50, 60]
     assert spec["behavior"]["scaleUp"]["stabilizationWindowSeconds"] == 0
     assert spec["behavior"]["scaleDown"]["stabilizationWindowSeconds"] == 300
 
 
 def test_a_model_server_gets_out_to_the_name_server_and_mlflow_alone() -> None:
-    policy = model_server.network_policy(SERVER, [network.everywhere("edge")], network.everywhere("mlflow"), 5000)
+    policy = model_server.network_policy(
+        SERVER, [network.everywhere("edge")], network.everywhere("mlflow"), 5000
+    )
     assert policy["policyTypes"] == ["Ingress", "Egress"]
     dns, tracking = policy["egress"]
-    assert "to" not in dns and {(p["protocol"], p["port"]) for p in dns["ports"]} == {("UDP", 53), ("TCP", 53)}
+    assert "to" not in dns and {(p["protocol"], p["port"]) for p in dns["ports"]} == {
+        ("UDP", 53),
+        ("TCP", 53),
+    }
     assert tracking["ports"] == [{"protocol": "TCP", "port": 5000}]
-    assert policy["ingress"] == [{"from": [network.everywhere("edge")], "ports": [{"protocol": "TCP", "port": 8080}]}]
+    assert policy["ingress"] == [
+        {"from": [network.everywhere("edge")], "ports": [{"protocol": "TCP", "port": 8080}]}
+    ]
 
 
 def test_no_peer_is_nobody() -> None:
@@ -130,13 +170,17 @@ def test_weights_add_up(weight: int) -> None:
     assert [d["weight"] for d in by_weight["route"]] == [100 - weight, weight]
     assert [d["destination"]["host"] for d in by_weight["route"]] == ["stable", "canary"]
     assert [d["destination"]["host"] for d in by_header["route"]] == ["canary"]
-    assert by_header["match"] == [{"uri": {"prefix": "/models/churn/"}, "headers": {"x-canary": {"exact": "true"}}}]
+    assert by_header["match"] == [
+        {"uri": {"prefix": "/models/churn/"}, "headers": {"x-canary": {"exact": "true"}}}
+    ]
 
 
 def test_a_model_without_a_canary_has_one_destination() -> None:
     blocked, only = route.virtual_service("churn", "edge/slipway", "stable")["http"]
     assert only["route"] == [{"destination": {"host": "stable", "port": {"number": 80}}}]
-    assert only["rewrite"] == {"uri": "/"} and only["match"] == [{"uri": {"prefix": "/models/churn/"}}]
+    assert only["rewrite"] == {"uri": "/"} and only["match"] == [
+        {"uri": {"prefix": "/models/churn/"}}
+    ]
     assert blocked["match"] == [{"uri": {"prefix": "/models/churn/metrics"}}]
     assert blocked["directResponse"] == {"status": 404}
 
@@ -155,7 +199,10 @@ def test_hosts_that_mlflow_answers_to(urls: list[str | None], more: str) -> None
 
 
 def test_another_script_is_another_job() -> None:
-    one, two = (mlflow.training_job("i", script, "m", "u", "churn")["template"]["metadata"] for script in "ab")
+    one, two = (
+        mlflow.training_job("i", script, "m", "u", "churn")["template"]["metadata"]
+        for script in "ab"
+    )
     assert one["annotations"] != two["annotations"]
     assert "ttlSecondsAfterFinished" not in mlflow.training_job("i", "a", "m", "u", "churn")
 
@@ -164,7 +211,11 @@ def test_prometheus_takes_identity_from_kubernetes() -> None:
     config = json.loads(prometheus.configuration(["models"]))
     pods = config["scrape_configs"][1]
     assert pods["kubernetes_sd_configs"] == [{"role": "pod", "namespaces": {"names": ["models"]}}]
-    targets = {rule["target_label"]: rule["source_labels"] for rule in pods["relabel_configs"] if "target_label" in rule}
+    targets = {
+        rule["target_label"]: rule["source_labels"]
+        for rule in pods["relabel_configs"]
+        if "target_label" in rule
+    }
     assert targets["model_name"] == ["__meta_kubernetes_pod_label_slipway_dev_model"]
     assert targets["model_version"] == ["__meta_kubernetes_pod_label_slipway_dev_version"]
     assert "honor_labels" not in pods
@@ -189,15 +240,24 @@ def test_prometheus_keeps_what_fits_its_volume() -> None:
 def test_exposure(keys: dict[str, Any], expected: dict[str, Any]) -> None:
     exposure = Exposure(**keys)
     spec = common.service({"a": "b"}, 80, "http", **exposure.model_dump(exclude={"url"}))
-    assert {key: value for key, value in spec.items() if key not in ("selector", "ports")} == expected
+    assert {
+        key: value for key, value in spec.items() if key not in ("selector", "ports")
+    } == expected
     assert spec["ports"][0].get("nodePort") == exposure.node_port
     edge = istio.gateway_values(exposure)["service"]
-    assert edge["type"] == expected["type"] and edge["ports"][0].get("nodePort") == exposure.node_port
+    assert (
+        edge["type"] == expected["type"] and edge["ports"][0].get("nodePort") == exposure.node_port
+    )
 
 
 def test_istio_runs_with_a_stock_envoy() -> None:
     values = istio.istiod_values(Istio(hub="hub.test/istio", tag="1.2.3"))
-    assert values["env"] == {"PILOT_ENABLE_ALPN_FILTER": "false", "PILOT_ENABLE_METADATA_EXCHANGE": "false"}
-    assert values["meshConfig"]["defaultProviders"] == {} and values["telemetry"] == {"enabled": False}
+    assert values["env"] == {
+        "PILOT_ENABLE_ALPN_FILTER": "false",
+        "PILOT_ENABLE_METADATA_EXCHANGE": "false",
+    }
+    assert values["meshConfig"]["defaultProviders"] == {} and values["telemetry"] == {
+        "enabled": False
+    }
     assert (values["global"]["hub"], values["global"]["tag"]) == ("hub.test/istio", "1.2.3")
     assert istio.gateway()["selector"] == istio.gateway_values(Exposure())["labels"]

@@ -18,7 +18,10 @@ import pytest
 import preflight
 from settings import Settings, parse
 
-REMEDY = "start the one-machine cluster with `make up`, or name another: pulumi config set slipway:context <name>"
+REMEDY = (
+    "start the one-machine cluster with `make up`, "
+    "or name another: pulumi config set slipway:context <name>"
+)
 
 
 @pytest.fixture
@@ -56,7 +59,11 @@ def api_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]
 def kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: str) -> None:
     path = tmp_path / "kubeconfig"
     contexts = [{"name": "here", "context": {"cluster": "c", "user": "u"}}]
-    path.write_text(json.dumps({"contexts": contexts, "clusters": [{"name": "c", "cluster": {"server": server}}]}))
+    path.write_text(
+        json.dumps(
+            {"contexts": contexts, "clusters": [{"name": "c", "cluster": {"server": server}}]}
+        )
+    )
     monkeypatch.setenv("KUBECONFIG", f"{tmp_path / 'absent'}:{path}")
 
 
@@ -73,7 +80,9 @@ def stack(charts: str, **keys: Any) -> Settings:
 
 
 def test_all_is_well_and_quick(api_server: str, mlflow: str, charts: str) -> None:
-    models = {f"m{n}": {"stable": 1} for n in range(5)} | {"churn": {"stable": 1, "canary": {"version": 2}}}
+    models = {f"m{n}": {"stable": 1} for n in range(5)} | {
+        "churn": {"stable": 1, "canary": {"version": 2}}
+    }
     trained = {f"m{n}": (1,) for n in range(5)}
     started = time.monotonic()
     preflight.check(stack(charts, models=models, mlflow={"url": mlflow}), trained)
@@ -85,7 +94,8 @@ def test_versions_that_are_not_registered(api_server: str, mlflow: str, charts: 
     with pytest.raises(pulumi.RunError) as caught:
         preflight.check(stack(charts, models=models, mlflow={"url": mlflow}), {})
     assert str(caught.value).splitlines() == [
-        "slipway:models.churn.canary.version: 99 is not a registered version of churn (registered: 1, 2); "
+        "slipway:models.churn.canary.version: 99 is not a registered version of churn "
+        "(registered: 1, 2); "
         "register it in MLflow first, or name one that is",
         "slipway:models.fraud.stable: 7 is not a registered version of fraud (registered: none); "
         "register it in MLflow first, or name one that is",
@@ -101,11 +111,16 @@ def test_versions_that_this_update_trains_need_not_be_there_yet() -> None:
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", None])
-def test_an_mlflow_that_does_not_answer_is_no_fault(api_server: str, charts: str, url: str | None) -> None:
+def test_an_mlflow_that_does_not_answer_is_no_fault(
+    api_server: str, charts: str, url: str | None
+) -> None:
     preflight.check(stack(charts, models={"churn": {"stable": 9}}, mlflow={"url": url}), {})
 
 
-@pytest.mark.parametrize("answer", [{"model_versions": [{}]}, {"model_versions": None}, {"model_versions": [{"version": "x"}]}])
+@pytest.mark.parametrize(
+    "answer",
+    [{"model_versions": [{}]}, {"model_versions": None}, {"model_versions": [{"version": "x"}]}],
+)
 def test_an_answer_that_makes_no_sense_is_no_fault(answer: dict[str, Any]) -> None:
     assert preflight.version_faults("churn", {"stable": 1}, (), lambda _: answer) == []
 
@@ -119,20 +134,29 @@ def test_a_context_that_is_not_there(api_server: str) -> None:
 def test_no_kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     (fault,) = preflight.cluster_faults("here")
-    assert fault == f"slipway:context: no kubeconfig can be read (there is no {tmp_path / 'none'}); {REMEDY}"
+    assert (
+        fault
+        == f"slipway:context: no kubeconfig can be read (there is no {tmp_path / 'none'}); {REMEDY}"
+    )
 
 
 def test_a_kubeconfig_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bad").write_text("- [")
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "bad"))
     (fault,) = preflight.cluster_faults("here")
-    assert fault.startswith("slipway:context: no kubeconfig can be read (while parsing") and "\n" not in fault
+    assert (
+        fault.startswith("slipway:context: no kubeconfig can be read (while parsing")
+        and "\n" not in fault
+    )
 
 
-def test_an_api_server_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_api_server_that_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kubeconfig(tmp_path, monkeypatch, "https://127.0.0.1:1")
     assert preflight.cluster_faults("here") == [
-        'slipway:context: the API server of "here" at https://127.0.0.1:1 does not answer (Connection refused); ' + REMEDY
+        'slipway:context: the API server of "here" at https://127.0.0.1:1 '
+        "does not answer (Connection refused); " + REMEDY
     ]
 
 
