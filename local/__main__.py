@@ -7,10 +7,14 @@ import os
 import shlex
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from local import instance as instances
-from local import tools
+from local import tools, venv
 from local.console import UserError, format_seconds, run_cli, say
+
+if TYPE_CHECKING:
+    from local import stack
 
 
 def main() -> None:
@@ -31,7 +35,7 @@ def main() -> None:
         return
     if arguments.command == "down" and not existing:
         # Needs none of the other tools, so it works on a half-made checkout too.
-        tools.ensure_venv()
+        venv.ensure_venv()
         _in_venv({}, time.monotonic())
         from local import cluster
 
@@ -44,7 +48,7 @@ def main() -> None:
     made = tools.install(cluster=not existing)
     if made:
         times["tools"] = time.monotonic() - start
-    elif sys.prefix != str(tools.VENV):
+    elif sys.prefix != str(venv.VENV):
         say("  tools: all there")
     if arguments.command == "tools":
         return
@@ -56,15 +60,15 @@ def main() -> None:
 
 def _in_venv(times: dict[str, float], start: float) -> None:
     """Go on in the virtual environment, in the same process, once it exists."""
-    if sys.prefix == str(tools.VENV):
+    if sys.prefix == str(venv.VENV):
         return
     os.environ["SLIPWAY_STARTED"] = str(time.time() - (time.monotonic() - start))
     os.environ["SLIPWAY_TOOLS_SECONDS"] = str(times.get("tools", 0))
-    python = str(tools.venv_python())
+    python = str(venv.venv_python())
     os.execv(python, [python, "-m", "local", *sys.argv[1:]])
 
 
-def _target(context: str, registry: str):
+def _target(context: str, registry: str) -> stack.Target:
     from local import stack
 
     if context:

@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable
 
-from local import images, node, tools
+from local import images, node, toolkit
 from local.console import UserError, step
 from local.instance import Instance
 
@@ -35,8 +35,14 @@ def up(instance: Instance, times: dict[str, float]) -> None:
             _wait(instance, "buildkitd", socket.exists, 30)
             images.build(instance)
     with step("cluster: node", times):
-        kubectl(instance, "apply", "--server-side", "--force-conflicts", "-f",
-                str(instance.state / "manifests.yaml"))
+        kubectl(
+            instance,
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            "-f",
+            str(instance.state / "manifests.yaml"),
+        )
         _wait(instance, "kubelet", lambda: _node_ready(instance), 120)
         _wait(instance, "metrics-server", lambda: _metrics_ready(instance), 90)
 
@@ -48,7 +54,7 @@ def down(instance: Instance) -> bool:
     # Mounts lived in a namespace that is gone, so this meets plain directories only.
     shutil.rmtree(instance.state, ignore_errors=True)
     if instance.state.exists():
-        tools.run(["rm", "-rf", str(instance.state)])
+        toolkit.run(["rm", "-rf", str(instance.state)])
     return existed
 
 
@@ -58,7 +64,7 @@ def kubectl(instance: Instance, *arguments: str, timeout: float = 60) -> str:
     Raises:
         UserError: it failed.
     """
-    command = [str(tools.LINKS / "bin/kubectl"), "--kubeconfig", str(instance.kubeconfig)]
+    command = [str(toolkit.LINKS / "bin/kubectl"), "--kubeconfig", str(instance.kubeconfig)]
     done = subprocess.run(
         [*command, *arguments], capture_output=True, text=True, timeout=timeout, check=False
     )

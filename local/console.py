@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 _lock = threading.Lock()
@@ -40,7 +40,7 @@ def format_seconds(seconds: float) -> str:
     return f"{int(seconds // 60)} m {int(seconds % 60):02d} s"
 
 
-def run_cli(main) -> None:
+def run_cli(main: Callable[[], None]) -> None:
     """Run `main`, turning a UserError into one line on stderr and exit status 1."""
     try:
         main()

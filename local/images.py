@@ -12,7 +12,7 @@ import os
 import shutil
 from pathlib import Path
 
-from local import tools
+from local import toolkit, tools
 from local.instance import PROJECT, Instance, cache_dir
 
 DOCKERFILE = PROJECT / "local/images/Dockerfile"
@@ -31,11 +31,11 @@ IMAGES = {
 FILES = {
     "base.tar": ("base", "base.tar"),
     "busybox": ("busybox", "root/bin/busybox"),
-    "pilot-discovery": ("istio", "bin/pilot-discovery"),
-    "pilot-agent": ("istio", "bin/pilot-agent"),
-    "envoy_bootstrap_tmpl.json": ("istio", "envoy_bootstrap_tmpl.json"),
+    "pilot-discovery": ("addons", "bin/pilot-discovery"),
+    "pilot-agent": ("addons", "bin/pilot-agent"),
+    "envoy_bootstrap_tmpl.json": ("istio-charts", "envoy_bootstrap_tmpl.json"),
     "envoy": ("envoy", "site/envoy/_bin/envoy"),
-    "prometheus": ("prometheus", "bin/prometheus"),
+    "prometheus": ("addons", "bin/prometheus"),
     "versitygw": ("versitygw", "bin/versitygw"),
 }
 
@@ -61,7 +61,7 @@ def _marker(instance: Instance) -> Path:
 
 
 def restore(instance: Instance) -> bool:
-    """Fill a new instance's registry from the cache, before it starts; whether that was possible."""
+    """Fill a new instance's registry from the cache before it starts; whether it could be."""
     registry = instance.state / "registry"
     if present(instance):
         return True
@@ -69,7 +69,7 @@ def restore(instance: Instance) -> bool:
         return False
     partial = registry / "restoring"
     shutil.rmtree(partial, ignore_errors=True)
-    tools.run(["cp", "-a", "--reflink=auto", f"{_seed()}/docker", str(partial)])
+    toolkit.run(["cp", "-a", "--reflink=auto", f"{_seed()}/docker", str(partial)])
     partial.rename(registry / "docker")
     _marker(instance).touch()
     return True
@@ -92,8 +92,12 @@ def build(instance: Instance) -> None:
                 raise
             shutil.copy2(source, context / name)
     for stage, name in IMAGES.items():
-        tools.run(
-            [str(tools.LINKS / "bin/buildctl"), "--addr", f"unix://{instance.state}/buildkit.sock"]
+        toolkit.run(
+            [
+                str(toolkit.LINKS / "bin/buildctl"),
+                "--addr",
+                f"unix://{instance.state}/buildkit.sock",
+            ]
             + ["build", "--frontend", "dockerfile.v0", "--opt", f"target={stage}"]
             + ["--local", f"context={context}", "--local", f"dockerfile={DOCKERFILE.parent}"]
             + ["--output", f"type=image,name={instance.registry}/{name},push=true"]
@@ -105,5 +109,5 @@ def build(instance: Instance) -> None:
     partial = _seed().with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    tools.run(["cp", "-a", f"{instance.state}/registry/docker", f"{partial}/"])
+    toolkit.run(["cp", "-a", f"{instance.state}/registry/docker", f"{partial}/"])
     partial.rename(_seed())

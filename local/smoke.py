@@ -11,7 +11,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import httpx
 
@@ -160,16 +159,10 @@ def gateway(url: object) -> Iterator[str]:
         text=True,
     )
     try:
-        assert process.stdout
-        line = process.stdout.readline()
+        line = process.stdout.readline() if process.stdout else ""
         if "127.0.0.1:" not in line:
             raise UserError("gateway: kubectl port-forward to service istio-ingress did not start")
         yield f"http://127.0.0.1:{line.split('127.0.0.1:')[1].split()[0]}"
     finally:
         process.terminate()
         process.wait()
-
-
-def example_body() -> Path:
-    """The request that the README sends too."""
-    return BODY

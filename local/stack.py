@@ -1,4 +1,4 @@
-"""Deploying the Pulumi stack: environment, configuration, update, and what is left of a killed one."""
+"""Deploying the Pulumi stack: environment, configuration, update, and taking up a killed one."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from local import tools
+from local import toolkit, tools
 from local.console import UserError, say
 from local.instance import PROJECT, Instance, cache_dir, state_root
 from local.pki import write_private
 
-PLUGINS = {"kubernetes": "4.25.0", "docker-build": "0.0.22"}
+# Plugin → its version and the tool that provides it.
+PLUGINS = {
+    "kubernetes": ("4.25.0", "pulumi-resource-kubernetes"),
+    "docker-build": ("0.0.22", "pulumi"),
+}
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,11 @@ class Target:
 def on_one_machine(instance: Instance) -> Target:
     """Stack `dev` on the one-machine cluster."""
     environment = _environment(instance.state / "pulumi")
-    environment.update(KUBECONFIG=str(instance.kubeconfig), DOCKER_CONFIG=f"{instance.state}/docker")
+    environment.update(
+        KUBECONFIG=str(instance.kubeconfig),
+        DOCKER_CONFIG=f"{instance.state}/docker",
+        MLFLOW_TRACKING_URI=f"http://127.0.0.1:{instance.ports['mlflow']}",
+    )
     urls = {
         f"{name}.url": f"http://127.0.0.1:{instance.ports[name]}"
         for name in ("gateway", "mlflow", "prometheus")
@@ -53,7 +61,7 @@ def on_existing(context: str, registry: str) -> Target:
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", context.split("/")[-1])[:40] or "existing"
     if name == "dev":
         name = "dev-existing"
-    places = {
+    places: dict[str, Any] = {
         f"{key}.{part}": value
         for key in ("gateway", "mlflow", "prometheus")
         for part, value in (("node_port", None), ("url", None))
@@ -72,7 +80,7 @@ def on_existing(context: str, registry: str) -> Target:
 def _environment(state: Path) -> dict[str, str]:
     """What Pulumi needs, and nothing of an ambient account: its own home, state and passphrase."""
     passphrase = state_root() / "passphrase"
-    bin_dirs = [str(tools.LINKS / "bin"), str(PROJECT / ".venv/bin")]
+    bin_dirs = [str(toolkit.LINKS / "bin"), str(PROJECT / ".venv/bin")]
     rest = [part for part in os.environ.get("PATH", "").split(os.pathsep) if part not in bin_dirs]
     environment = {
         "PATH": os.pathsep.join(bin_dirs + rest),
@@ -104,18 +112,16 @@ def prepare(target: Target) -> None:
     if not passphrase.exists():
         passphrase.parent.mkdir(parents=True, exist_ok=True)
         write_private(passphrase, secrets.token_urlsafe(32).encode())
-    for name, version in PLUGINS.items():
+    for name, (version, tool) in PLUGINS.items():
         plugin = f"pulumi-resource-{name}"
         _link(
             cache_dir() / "pulumi/plugins" / f"resource-{name}-v{version}" / plugin,
-            tools.tool_directory(plugin) / "bin" / plugin,
+            tools.tool_directory(tool) / "bin" / plugin,
         )
-    pulumi = tools.tool_directory("pulumi")
-    if pulumi.exists():
-        # Beside the program is where it looks for the language host without a warning.
-        for host in ("pulumi-language-python", "pulumi-language-python-exec"):
-            source = tools.tool_directory("pulumi-language-python") / "bin" / host
-            _link(pulumi / "bin" / host, source)
+    # Beside the program is where it looks for the language host without a warning.
+    for host in ("pulumi-language-python", "pulumi-language-python-exec"):
+        source = tools.tool_directory("pulumi-language-python") / "bin" / host
+        _link(tools.tool_directory("pulumi") / "bin" / host, source)
 
 
 def _link(link: Path, source: Path) -> None:
@@ -219,7 +225,7 @@ def _copy_configuration(stack: str) -> None:
 
 
 def _configure(target: Target) -> None:
-    """Write what belongs to the place, and generate the bucket's keys, where they differ or lack."""
+    """Write what belongs to the place where it differs, and the bucket's keys where they lack."""
     raw = json.loads(_pulumi(target, "config", "--json", "--stack", target.stack))
     have: dict[str, Any] = {
         key.removeprefix("slipway:"): entry.get("objectValue", entry.get("value"))
@@ -262,9 +268,35 @@ def _recover(target: Target) -> None:
         say(f"  stack {target.stack}: an earlier update was killed; taking up from there")
         lock.unlink()
     state = json.loads(_pulumi(target, "stack", "export", "--stack", target.stack))
-    if (state.get("deployment") or {}).get("pending_operations"):
+    pending = (state.get("deployment") or {}).get("pending_operations") or []
+    for operation in pending:
+        resource = operation.get("resource", {})
+        if resource.get("type") == "kubernetes:helm.sh/v3:Release":
+            _forget_release(target, resource.get("inputs", {}))
+    if pending:
         _pulumi(
             target,
             *("refresh", "--yes", "--skip-preview", "--clear-pending-creates"),
             *("--stack", target.stack),
         )
+
+
+def _forget_release(target: Target, inputs: dict[str, Any]) -> None:
+    """Remove Helm's record of a release whose installation was killed, or it refuses the next.
+
+    What the release had made already carries Helm's marks, so the next installation adopts it.
+    """
+    name, namespace = inputs.get("name"), inputs.get("namespace")
+    if not name or not namespace:
+        return
+    context = _pulumi(target, "config", "get", "slipway:context", "--stack", target.stack).strip()
+    done = subprocess.run(
+        ["kubectl", "--context", context, "--namespace", namespace, "delete", "secret"]
+        + ["--selector", f"owner=helm,name={name},status!=deployed,status!=superseded"],
+        env={**os.environ, **target.environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise UserError(f"chart {namespace}/{name}: {done.stderr.strip()}")

@@ -1,0 +1,1 @@
+"""The whole walk on a one-machine cluster of the tests' own."""

@@ -1,0 +1,154 @@
+"""What `make up` says before it makes anything: one line that names the remedy."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import harness
+from tests.e2e.conftest import Machine
+from tests.e2e.harness import Done, Walk
+
+
+def assert_one_line(done: Done, *parts: str) -> None:
+    """The command failed with one line of its own on stderr, which holds these parts."""
+    assert done.code == 1, done.text
+    assert "Traceback" not in done.text
+    lines = done.lines("slipway:")
+    assert len(lines) == 1, done.text
+    for part in parts:
+        assert part in lines[0]
+
+
+@pytest.mark.parametrize("key", ["gateway", "api"])
+def test_port_in_use(copied: Walk, before: Machine, key: str) -> None:
+    """A port that another program has is named with the variable that chooses another."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        variable = f"SLIPWAY_PORT_{key.upper()}"
+        done = copied.local("up", check=False, SLIPWAY_INSTANCE="busy", **{variable: str(port)})
+    assert_one_line(done, f"127.0.0.1:{port} ({key})", "in use", f"{variable}=")
+    assert "pulumi" not in done.out
+    copied.local("down", SLIPWAY_INSTANCE="busy")
+    assert not (copied.home / "state/busy").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "missing", "given"),
+    [
+        (["--context", "kind-kind"], "REGISTRY", "CONTEXT"),
+        (["--registry", "localhost:5001"], "CONTEXT", "REGISTRY"),
+    ],
+)
+@pytest.mark.parametrize("command", ["up", "down"])
+def test_half_an_existing_cluster(
+    copied: Walk, command: str, arguments: list[str], missing: str, given: str
+) -> None:
+    """CONTEXT and REGISTRY come together or not at all."""
+    done = copied.local(command, *arguments, check=False)
+    assert_one_line(done, f"{missing}: missing beside {given}")
+
+
+@pytest.mark.parametrize("name", ["Test", "a-b", "7up", "muchtoolong", "../dev"])
+def test_bad_instance_name(copied: Walk, name: str) -> None:
+    """An instance's name ends up in names of links and directories."""
+    done = copied.local("up", check=False, SLIPWAY_INSTANCE=name)
+    assert_one_line(done, "SLIPWAY_INSTANCE", repr(name))
+
+
+@pytest.mark.parametrize("port", ["80", "http", "70000"])
+def test_bad_port(copied: Walk, port: str) -> None:
+    """A port is a number that needs no privilege."""
+    done = copied.local("up", check=False, SLIPWAY_PORT_MLFLOW=port)
+    assert_one_line(done, "SLIPWAY_PORT_MLFLOW", repr(port))
+
+
+def test_one_port_twice(copied: Walk) -> None:
+    """Two entrances cannot share a port."""
+    done = copied.local("up", check=False, SLIPWAY_PORT_MLFLOW="18080")
+    assert_one_line(done, "SLIPWAY_PORT_", "18080")
+
+
+def test_not_root(copied: Walk) -> None:
+    """Without root there is no cluster; the other way is named."""
+    # In a process that is another user from the start, but may read the copy and the tools.
+    code = (
+        "import os; os.geteuid = lambda: 65534\n"
+        "import sys; sys.argv = ['local', 'up']\n"
+        "from local.__main__ import main; from local.console import run_cli; run_cli(main)"
+    )
+    done = harness.run(
+        [str(copied.project / ".venv/bin/python"), "-c", code],
+        copied.environment | {"SLIPWAY_INSTANCE": "nobody"},
+        cwd=copied.project,
+        check=False,
+    )
+    assert_one_line(done, "must run as root", "make up CONTEXT=")
+    copied.local("down", SLIPWAY_INSTANCE="nobody")
+
+
+def test_no_room(copied: Walk) -> None:
+    """A full disk is said before the cluster starts."""
+    code = (
+        "import shutil; from collections import namedtuple\n"
+        "shutil.disk_usage = lambda _: namedtuple('U', 'total used free')(9, 9, 2**30)\n"
+        "import sys; sys.argv = ['local', 'up']\n"
+        "from local.__main__ import main; from local.console import run_cli; run_cli(main)"
+    )
+    done = harness.run(
+        [str(copied.project / ".venv/bin/python"), "-c", code],
+        copied.environment | {"SLIPWAY_INSTANCE": "full"},
+        cwd=copied.project,
+        check=False,
+    )
+    assert_one_line(done, "disk: 1.0 GiB free", "SLIPWAY_STATE")
+    copied.local("down", SLIPWAY_INSTANCE="full")
+
+
+def test_no_cluster(copied: Walk) -> None:
+    """Pulumi alone, with no cluster to go to, names the key and the command that starts one."""
+    kubeconfig = copied.home / "state/none/kubeconfig"
+    assert not kubeconfig.exists()
+    project = copied.home / "state/none/pulumi"
+    project.mkdir(parents=True)
+    environment = copied.environment | {
+        "PULUMI_BACKEND_URL": f"file://{project}",
+        "PULUMI_CONFIG_PASSPHRASE": "for this test alone",
+        "KUBECONFIG": str(kubeconfig),
+        "PATH": f"{harness.ROOT}/.slipway/bin:{copied.environment['PATH']}",
+    }
+
+    def pulumi(*words: str, check: bool = True, stdin: str = "") -> Done:
+        return harness.run(
+            ["pulumi", *words, "--non-interactive", "--stack", "dev", "--config-file", str(file)],
+            environment,
+            cwd=copied.project,
+            check=check,
+            stdin=stdin,
+        )
+
+    file = project / "Pulumi.dev.yaml"
+    shutil.copy(copied.stack_file, file)
+    harness.run(
+        ["pulumi", "stack", "init", "dev", "--non-interactive"], environment, cwd=copied.project
+    )
+    for key in ("bucketAccessKey", "bucketSecretKey"):
+        pulumi("config", "set", "--secret", f"slipway:{key}", stdin="of-this-test")
+    done = pulumi("preview", check=False)
+    assert done.code != 0
+    assert "Traceback" not in done.text
+    assert done.text.count("slipway:context:") == 1
+    assert "make up" in done.text
+    shutil.rmtree(project.parent)
+
+
+def test_machine_is_untouched(copied: Walk, before: Machine) -> None:
+    """None of these left a process, a link or a directory behind."""
+    state = str(copied.home / "state")
+    assert not [words for words in harness.processes().values() if state in " ".join(words)]
+    assert {name for name in Path("/sys/class/net").iterdir() if "busy" in name.name} == set()
