@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from local.console import UserError
+from local.console import UserError, say
 from local.instance import PROJECT, cache_dir
 
 LINKS = PROJECT / ".slipway"
@@ -55,6 +57,19 @@ def which(name: str) -> Path | None:
     path = os.pathsep.join(p for p in os.environ.get("PATH", "").split(os.pathsep) if p != ours)
     found = shutil.which(name, path=path)
     return Path(found).resolve() if found else None
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold the lock file `path`, so that two runs at once do not undo each other's work."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("  tools: waiting for another run that is installing them")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def run(command: list[str], *, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:

@@ -21,7 +21,7 @@ from local import debian
 from local.console import UserError, format_seconds, say
 from local.go import TOOLCHAIN, go_environment, go_tool, module_dir
 from local.instance import cache_dir
-from local.toolkit import LINKS, Tool, run, which
+from local.toolkit import LINKS, Tool, exclusive, run, which
 from local.venv import ensure_venv, uv
 
 KUBERNETES_VERSION = "1.34.4"
@@ -195,7 +195,12 @@ def install(*, cluster: bool = True) -> dict[str, float]:
     Raises:
         UserError: a tool could not be made; the others that were under way are finished first.
     """
-    tools = all_tools(cluster=cluster)
+    _check_cache()
+    with exclusive(cache_dir() / "tools.lock"):
+        return _install(all_tools(cluster=cluster))
+
+
+def _install(tools: list[Tool]) -> dict[str, float]:
     missing = [tool for tool in tools if not tool.directory.exists() and not tool.on_path()]
     times: dict[str, float] = {}
     if missing:
@@ -245,14 +250,17 @@ def _install_one(tool: Tool) -> float:
     return time.monotonic() - start
 
 
-def _check_room(missing: int) -> None:
-    cache = cache_dir()
+def _check_cache() -> None:
     try:
-        cache.mkdir(parents=True, exist_ok=True)
+        cache_dir().mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
-            f"cache {cache}: {error.strerror}; set SLIPWAY_CACHE to a directory you can write"
+            f"cache {cache_dir()}: {error.strerror}; set SLIPWAY_CACHE to a directory you can write"
         ) from None
+
+
+def _check_room(missing: int) -> None:
+    cache = cache_dir()
     free = shutil.disk_usage(cache).free / 2**30
     need = min(MIN_FREE_GIB, 2 + 2 * missing)
     if free < need:

@@ -13,7 +13,7 @@ from pathlib import Path
 from local.console import UserError, say
 from local.debian import apt_update_once
 from local.instance import PROJECT, cache_dir
-from local.toolkit import run
+from local.toolkit import exclusive, run
 
 VENV = PROJECT / ".venv"
 UV_VERSION = "0.13.9"
@@ -41,12 +41,12 @@ def uv(*arguments: str) -> None:
 
 
 def ensure_venv() -> float | None:
-    """Make `.venv` hold exactly what requirements.txt pins; the seconds it took, None if it did.
+    """Make `.venv` hold what requirements.txt pins; the seconds it took, None if it did already.
 
     Raises:
         UserError: Python is too old, or an install failed.
     """
-    with _venv_lock:
+    with _venv_lock, exclusive(cache_dir() / "venv.lock"):
         pins = (PROJECT / "requirements.txt").read_bytes()
         stamp = VENV / ".requirements"
         digest = hashlib.sha256(pins + UV_VERSION.encode()).hexdigest()
@@ -55,11 +55,17 @@ def ensure_venv() -> float | None:
         start = time.monotonic()
         python = _system_python()
         stamp.unlink(missing_ok=True)
-        run([python, "-m", "venv", "--clear", str(VENV)])
+        # An environment that stands is brought up to date in place: a running cluster's
+        # supervisor lives in it.
         uv_pin = VENV / "uv.txt"
-        uv_pin.write_text(f"uv=={UV_VERSION} --hash=sha256:{UV_SHA256}\n")
-        pip = [str(venv_python()), "-m", "pip", "--disable-pip-version-check"]
-        run([*pip, "install", "-q", "--require-hashes", "--no-deps", "-r", str(uv_pin)])
+        wanted = f"uv=={UV_VERSION} --hash=sha256:{UV_SHA256}\n"
+        if not uv_pin.exists() or uv_pin.read_text() != wanted or not (VENV / "bin/uv").exists():
+            run([python, "-m", "venv", "--clear", str(VENV)])
+            pending = VENV / "uv.txt.new"
+            pending.write_text(wanted)
+            pip = [str(venv_python()), "-m", "pip", "--disable-pip-version-check"]
+            run([*pip, "install", "-q", "--require-hashes", "--no-deps", "-r", str(pending)])
+            pending.replace(uv_pin)
         uv("pip", "install", "--require-hashes", "--compile-bytecode", "-r", "requirements.txt")
         stamp.write_text(digest)
         return time.monotonic() - start

@@ -6,7 +6,9 @@ so it meets neither a running `make up` nor its configuration; it shares the rea
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import hashlib
 import http.client
 import json
 import os
@@ -18,7 +20,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +28,8 @@ from typing import Any, TypeVar
 
 import httpx
 import yaml
+
+from local import venv
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "test"
@@ -101,7 +105,7 @@ def run(
 
 
 def _end_session(session: int) -> None:
-    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+    for pid in process_ids():
         try:
             if os.getsid(pid) == session:
                 os.kill(pid, signal.SIGKILL)
@@ -116,9 +120,12 @@ def tail(text: str, count: int = 60) -> str:
 
 def plain_environment() -> dict[str, str]:
     """The environment less what belongs to another instance, cluster, stack, or run of make."""
-    drop = ("PULUMI_", "SLIPWAY_", "MLFLOW_", "AWS_", "KUBE", "DOCKER_", "BUILDX_", "MAKE")
-    drop += ("PYTEST_", "PYTHON", "MFLAGS", "VIRTUAL_ENV")
-    keep = {key: value for key, value in os.environ.items() if not key.startswith(drop)}
+    drop = (
+        "PULUMI_ SLIPWAY_ MLFLOW_ AWS_ KUBE DOCKER_ BUILDX_ MAKE MFLAGS PYTEST_ PYTHON VIRTUAL_ENV"
+    )
+    keep = {
+        key: value for key, value in os.environ.items() if not key.startswith(tuple(drop.split()))
+    }
     if "SLIPWAY_CACHE" in os.environ:
         keep["SLIPWAY_CACHE"] = os.environ["SLIPWAY_CACHE"]
     return keep
@@ -171,7 +178,15 @@ class Walk:
             raise RuntimeError(f"{self.home}: another run of these tests is under way") from None
 
     def copy(self) -> None:
-        """Copy what git would: the files as they are, but no stack that belongs to a person."""
+        """Copy what git would: the files as they are, but no stack that belongs to a person.
+
+        Raises RuntimeError if `.venv`, which the copy shares, does not hold what the files ask for:
+        `up` would make it anew while these tests run from it.
+        """
+        pins = (ROOT / "requirements.txt").read_bytes() + venv.UV_VERSION.encode()
+        stamp = ROOT / ".venv/.requirements"
+        if not stamp.exists() or stamp.read_text() != hashlib.sha256(pins).hexdigest():
+            raise RuntimeError(f"{ROOT}/.venv: not of these requirements.txt; run `make tools`")
         shutil.rmtree(self.project, ignore_errors=True)
         listed = run(["git", "ls-files", "-coz", "--exclude-standard"], os.environ).out
         for name in filter(None, listed.split("\0")):
@@ -198,11 +213,15 @@ class Walk:
         return self.project / "Pulumi.dev.yaml"
 
     def local(
-        self, *arguments: str, check: bool = True, seconds: float = 120, **env: str
+        self,
+        *arguments: str,
+        check: bool = True,
+        seconds: float = 120,
+        env: Mapping[str, str] | None = None,
     ) -> Done:
         """Run `python3 -m local …` in the copy, as the Makefile does."""
         command = ["python3", "-m", "local", *arguments]
-        environment = self.environment | env
+        environment = self.environment | dict(env or {})
         return run(command, environment, cwd=self.project, seconds=seconds, check=check)
 
     def enter(self) -> None:
@@ -308,16 +327,39 @@ class Walk:
         return "\n".join(parts)
 
 
+def process_ids() -> list[int]:
+    """The ids of all processes of this machine."""
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
 def processes() -> dict[int, list[str]]:
     """Every process that has a command line: its id, and the words of that."""
     found = {}
-    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+    for pid in process_ids():
         try:
             words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
         except (FileNotFoundError, ProcessLookupError):
             continue
         if words.strip("\0"):
             found[pid] = words.rstrip("\0").split("\0")
+    return found
+
+
+def cgroups(name: str) -> list[Path]:
+    """The directories of this name in the roots of all hierarchies of cgroups."""
+    mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    places = [Path(words[1]) / name for words in mounts if words[2] in ("cgroup", "cgroup2")]
+    return [place for place in places if place.exists()]
+
+
+def namespaces(pids: Iterable[int]) -> set[str]:
+    """The network and mount namespaces that these processes are in."""
+    found = set()
+    for pid in pids:
+        for kind in ("net", "mnt"):
+            # A process that has ended since is in none.
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                found.add(str(Path(f"/proc/{pid}/ns/{kind}").readlink()))
     return found
 
 

@@ -31,10 +31,11 @@ def test_port_in_use(copied: Walk, before: Machine, key: str) -> None:
         other.listen()
         port = other.getsockname()[1]
         variable = f"SLIPWAY_PORT_{key.upper()}"
-        done = copied.local("up", check=False, SLIPWAY_INSTANCE="busy", **{variable: str(port)})
+        environment = {"SLIPWAY_INSTANCE": "busy", variable: str(port)}
+        done = copied.local("up", check=False, env=environment)
     assert_one_line(done, f"127.0.0.1:{port} ({key})", "in use", f"{variable}=")
     assert "pulumi" not in done.out
-    copied.local("down", SLIPWAY_INSTANCE="busy")
+    copied.local("down", env={"SLIPWAY_INSTANCE": "busy"})
     assert not (copied.home / "state/busy").exists()
 
 
@@ -57,20 +58,20 @@ def test_half_an_existing_cluster(
 @pytest.mark.parametrize("name", ["Test", "a-b", "7up", "muchtoolong", "../dev"])
 def test_bad_instance_name(copied: Walk, name: str) -> None:
     """An instance's name ends up in names of links and directories."""
-    done = copied.local("up", check=False, SLIPWAY_INSTANCE=name)
+    done = copied.local("up", check=False, env={"SLIPWAY_INSTANCE": name})
     assert_one_line(done, "SLIPWAY_INSTANCE", repr(name))
 
 
 @pytest.mark.parametrize("port", ["80", "http", "70000"])
 def test_bad_port(copied: Walk, port: str) -> None:
     """A port is a number that needs no privilege."""
-    done = copied.local("up", check=False, SLIPWAY_PORT_MLFLOW=port)
+    done = copied.local("up", check=False, env={"SLIPWAY_PORT_MLFLOW": port})
     assert_one_line(done, "SLIPWAY_PORT_MLFLOW", repr(port))
 
 
 def test_one_port_twice(copied: Walk) -> None:
     """Two entrances cannot share a port."""
-    done = copied.local("up", check=False, SLIPWAY_PORT_MLFLOW="18080")
+    done = copied.local("up", check=False, env={"SLIPWAY_PORT_MLFLOW": "18080"})
     assert_one_line(done, "SLIPWAY_PORT_", "18080")
 
 
@@ -89,7 +90,7 @@ def test_not_root(copied: Walk) -> None:
         check=False,
     )
     assert_one_line(done, "must run as root", "make up CONTEXT=")
-    copied.local("down", SLIPWAY_INSTANCE="nobody")
+    copied.local("down", env={"SLIPWAY_INSTANCE": "nobody"})
 
 
 def test_no_room(copied: Walk) -> None:
@@ -107,7 +108,7 @@ def test_no_room(copied: Walk) -> None:
         check=False,
     )
     assert_one_line(done, "disk: 1.0 GiB free", "SLIPWAY_STATE")
-    copied.local("down", SLIPWAY_INSTANCE="full")
+    copied.local("down", env={"SLIPWAY_INSTANCE": "full"})
 
 
 def test_no_cluster(copied: Walk) -> None:

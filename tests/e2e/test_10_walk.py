@@ -97,9 +97,9 @@ def customers() -> pd.DataFrame:
         ]
     ):
         edges[row][column] = value
-    return pd.concat(
-        [usual, pd.DataFrame(edges, columns=usual.columns)], ignore_index=True
-    ).astype({"age": "int64", "tenure_months": "int64"})
+    return pd.concat([usual, pd.DataFrame(edges, columns=usual.columns)], ignore_index=True).astype(
+        {"age": "int64", "tenure_months": "int64"}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -146,10 +146,9 @@ def test_served_predictions_are_the_models(
         body = rows.loc[keep].to_csv(index=False).encode()
     else:
         keep = list(range(ROWS))
-        orient = form.removeprefix("dataframe_")
-        table = rows.to_dict(orient="split" if orient == "split" else "records")
-        if orient == "split":
-            table.pop("index")
+        table: Any = rows.to_dict(orient="records")
+        if form == "dataframe_split":
+            table = {"columns": list(rows.columns), "data": rows.to_numpy().tolist()}
         body = json.dumps({form: table}).encode()
     canary = {"x-canary": "true"} if version == "2" else {}
     with harness.http_client() as client:

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 
 import pytest
-from scipy.stats import binom
+from scipy.stats import binom  # type: ignore[import-untyped]
 
 from tests.e2e.harness import Load, Walk, send, until
 

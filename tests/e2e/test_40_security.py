@@ -206,7 +206,10 @@ def test_only_loopback_listens(walk: Walk) -> None:
     listening = set()
     for pid, words in harness.processes().items():
         try:
-            if str(walk.state) not in " ".join(words) or Path(f"/proc/{pid}/ns/net").readlink() != own:
+            if (
+                str(walk.state) not in " ".join(words)
+                or Path(f"/proc/{pid}/ns/net").readlink() != own
+            ):
                 continue
             for link in Path(f"/proc/{pid}/fd").iterdir():
                 target = str(link.readlink())

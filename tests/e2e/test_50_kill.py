@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -62,7 +62,7 @@ def load() -> Iterator[Load]:
 def test_kubelet(walk: Walk, load: Load) -> None:
     """The kubelet comes back, reports its node and serves again; the pods know nothing of it."""
     was = restarts(walk)
-    killed = datetime.now(timezone.utc)
+    killed = datetime.now(UTC)
     seconds = kill(walk, "kubelet")
     pod = sorted(walk.pods(1))[0]
     command = ["exec", "-n", "models", pod, "--", "python", "-c", "print(6 * 7)"]
@@ -70,12 +70,9 @@ def test_kubelet(walk: Walk, load: Load) -> None:
     until("the node is Ready", lambda: node_is_ready(walk))
 
     def renewed() -> bool:
-        lease = json.loads(
-            walk.kubectl("get", "lease", "-n", "kube-node-lease", "-o", "json").out
-        )["items"][0]
-        return datetime.fromisoformat(lease["spec"]["renewTime"]) > killed + timedelta(
-            seconds=seconds
-        )
+        done = walk.kubectl("get", "lease", "-n", "kube-node-lease", "-o", "json")
+        renewal = json.loads(done.out)["items"][0]["spec"]["renewTime"]
+        return datetime.fromisoformat(renewal) > killed + timedelta(seconds=seconds)
 
     until("the node's lease is renewed", renewed)
     now = restarts(walk)

@@ -26,9 +26,9 @@ def test_promotion_restarts_nothing(walk: Walk) -> None:
         time.sleep(2)
         done = walk.deploy()
         walk.note(f"promotion under load: {done.seconds:.1f} s")
-        until("version 1 is gone", lambda: not walk.objects(
-            "pods", "models", "slipway.dev/version=1"
-        ))
+        until(
+            "version 1 is gone", lambda: not walk.objects("pods", "models", "slipway.dev/version=1")
+        )
         time.sleep(2)
     load.assert_no_failure()
     assert load.versions()["1"] > 0, "there was no load before the promotion"
@@ -40,8 +40,14 @@ def test_promotion_restarts_nothing(walk: Walk) -> None:
     now = walk.objects("deployments", "models", "slipway.dev/version=2")[0]
     assert now["metadata"]["uid"] == deployment["metadata"]["uid"]
     assert now["spec"]["template"] == deployment["spec"]["template"]
-    for kind in ("deployments", "services", "serviceaccounts", "horizontalpodautoscalers",
-                 "poddisruptionbudgets", "networkpolicies"):
+    for kind in (
+        "deployments",
+        "services",
+        "serviceaccounts",
+        "horizontalpodautoscalers",
+        "poddisruptionbudgets",
+        "networkpolicies",
+    ):
         left = walk.objects(kind, "models", "slipway.dev/model=churn")
         assert [item["metadata"]["name"] for item in left] == ["churn-v2"], kind
     assert send(100) == {"2": 100}

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e import harness
 from tests.e2e.harness import PORTS, Walk
 
 PLACE = ("--context", "slipway", "--registry", f"127.0.0.1:{PORTS['registry']}")

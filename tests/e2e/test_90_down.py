@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from local import instance, node
+from local import instance
 from tests.e2e import harness
 from tests.e2e.conftest import Machine, machine
 from tests.e2e.harness import PORTS, Walk
@@ -16,12 +16,10 @@ def test_down_leaves_nothing(walk: Walk, before: Machine) -> None:
     chosen = instance.load(harness.NAME)
     assert Path(f"/sys/class/net/{chosen.link}").exists()
     assert not any(harness.port_is_free(port) for port in PORTS.values())
-    assert any((root / chosen.cgroup).exists() for root in node.cgroup_roots())
+    assert harness.cgroups(chosen.cgroup)
     pids = [pid for pid, words in harness.processes().items() if str(walk.state) in str(words)]
     assert len(pids) > 10
-    namespaces = {os.readlink(f"/proc/{pid}/ns/net") for pid in pids}
-    namespaces |= {os.readlink(f"/proc/{pid}/ns/mnt") for pid in pids}
-    namespaces -= {os.readlink("/proc/self/ns/net"), os.readlink("/proc/self/ns/mnt")}
+    namespaces = harness.namespaces(pids) - harness.namespaces([os.getpid()])
     assert len(namespaces) >= 2
 
     done = walk.local("down")
@@ -32,19 +30,13 @@ def test_down_leaves_nothing(walk: Walk, before: Machine) -> None:
         pid: words for pid, words in harness.processes().items() if str(walk.home) in str(words)
     }
     assert not left
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        for kind in ("net", "mnt"):
-            try:
-                assert os.readlink(f"/proc/{pid}/ns/{kind}") not in namespaces, pid
-            except FileNotFoundError:
-                continue
+    assert not harness.namespaces(harness.process_ids()) & namespaces
     now = machine()
     assert not Path(f"/sys/class/net/{chosen.link}").exists()
     assert not {"cni0", "kube-bridge"} & (now.links - before.links)
     assert str(walk.home) not in Path("/proc/self/mounts").read_text()
     assert now.firewall == before.firewall
-    for root in node.cgroup_roots():
-        assert not (root / chosen.cgroup).exists(), root
+    assert not harness.cgroups(chosen.cgroup)
     assert not walk.state.exists()
     for name, port in PORTS.items():
         assert harness.port_is_free(port), name
