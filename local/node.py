@@ -47,6 +47,7 @@ def start(instance: Instance) -> bool:
     _preflight(instance)
     instance.state.mkdir(parents=True, exist_ok=True)
     instance.state.chmod(0o711)
+    _remove_link(instance)
     remove_cgroups(instance)
     for name in VOLATILE:
         shutil.rmtree(instance.state / name, ignore_errors=True)
@@ -78,12 +79,13 @@ def stop(instance: Instance) -> bool:
     if pid is not None:
         os.kill(pid, signal.SIGKILL)
         deadline = time.monotonic() + 30
-        while time.monotonic() < deadline and (_alive(pid) or _link_exists(instance)):
+        while time.monotonic() < deadline and _alive(pid):
             # Only the process that started it can be its parent, and must reap it.
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
             time.sleep(0.05)
     (instance.state / "init.pid").unlink(missing_ok=True)
+    _remove_link(instance)
     remove_cgroups(instance)
     return pid is not None
 
@@ -186,8 +188,10 @@ def _init_pid(instance: Instance) -> int | None:
     return None
 
 
-def _link_exists(instance: Instance) -> bool:
-    return Path(f"/sys/class/net/{instance.link}").exists()
+def _remove_link(instance: Instance) -> None:
+    """Remove the link to the node: connections that were cut keep its other end for a minute."""
+    if Path(f"/sys/class/net/{instance.link}").exists():
+        toolkit.run(["ip", "link", "delete", instance.link])
 
 
 def _daemon_environment() -> dict[str, str]:

@@ -27,6 +27,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 import httpx
+import pytest
 import yaml
 
 from local import venv
@@ -165,28 +166,28 @@ class Walk:
     def claim(self) -> None:
         """Make the directory, for this run alone. The claim ends with this process.
 
-        Raises RuntimeError if another run has it, or it is somebody else's.
+        Fails if another run has it, or it is somebody else's.
         """
         self.home.mkdir(mode=0o700, exist_ok=True)
         found = self.home.lstat()
         if self.home.is_symlink() or found.st_uid != os.geteuid():
-            raise RuntimeError(f"{self.home}: belongs to user {found.st_uid}; remove it")
+            pytest.fail(f"{self.home}: belongs to user {found.st_uid}; remove it", pytrace=False)
         self._claim = os.open(self.home, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RuntimeError(f"{self.home}: another run of these tests is under way") from None
+            pytest.fail(f"{self.home}: another run of these tests is under way", pytrace=False)
 
     def copy(self) -> None:
         """Copy what git would: the files as they are, but no stack that belongs to a person.
 
-        Raises RuntimeError if `.venv`, which the copy shares, does not hold what the files ask for:
+        Fails if `.venv`, which the copy shares, does not hold what the files ask for:
         `up` would make it anew while these tests run from it.
         """
         pins = (ROOT / "requirements.txt").read_bytes() + venv.UV_VERSION.encode()
         stamp = ROOT / ".venv/.requirements"
         if not stamp.exists() or stamp.read_text() != hashlib.sha256(pins).hexdigest():
-            raise RuntimeError(f"{ROOT}/.venv: not of these requirements.txt; run `make tools`")
+            pytest.fail(".venv: not of these requirements.txt; run `make tools`", pytrace=False)
         shutil.rmtree(self.project, ignore_errors=True)
         listed = run(["git", "ls-files", "-coz", "--exclude-standard"], os.environ).out
         for name in filter(None, listed.split("\0")):

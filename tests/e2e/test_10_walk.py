@@ -251,7 +251,7 @@ GOOD = json.loads(harness.BODY)
             json.dumps({"dataframe_split": {"columns": ["age"], "data": [[40]]}}).encode(),
             "application/json",
             400,
-            "BAD_REQUEST",
+            "INVALID_PARAMETER_VALUE",
             "missing",
         ),
         (b"<row/>", "text/xml", 415, "", "text/csv"),

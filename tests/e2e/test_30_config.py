@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -58,15 +59,28 @@ WEIGHT = "slipway:models.churn.canary.weight: {} is not a whole percentage from 
     ],
     ids=["unknown key", "110", "-1", "12.5", "same", "unregistered", "name", "type"],
 )
-@pytest.mark.parametrize("command", ["preview", "up"])
-def test_bad_configuration(walk: Walk, command: str, edit: Edit, line: str, more: str) -> None:
+def test_bad_configuration(walk: Walk, edit: Edit, line: str, more: str) -> None:
     """One line with the key, the value and what is allowed; the stack stays as it was."""
+    assert_refused(walk, "preview", edit, line, more)
+
+
+def test_bad_configuration_is_not_deployed(walk: Walk) -> None:
+    """`pulumi up` without a preview refuses it as well, before it changes anything."""
+
+    def edit(models: dict[str, Any]) -> None:
+        _weight(110)(models)
+        models["churn"]["scaling"]["max"] = 5  # what an update that begins would change
+
+    assert_refused(walk, "up", edit, WEIGHT.format(110), "")
+
+
+def assert_refused(walk: Walk, command: str, edit: Edit, line: str, more: str) -> None:
+    """The command fails with one line that starts so, and holds `more`, and changes nothing."""
     content = yaml.safe_load(walk.stack_file.read_text())
     edit(content["config"]["slipway:models"])
     changed = walk.home / "state/Pulumi.dev.yaml"
     changed.write_text(yaml.safe_dump(content))
-    checkpoint = walk.home / "state/test/pulumi/.pulumi/stacks/slipway/dev.json"
-    was = checkpoint.read_bytes()
+    was = resources(walk)
     yes = ["--yes", "--skip-preview"] if command == "up" else []
     done = walk.pulumi(command, *yes, "--config-file", str(changed), check=False)
     assert done.code != 0, done.text
@@ -77,9 +91,22 @@ def test_bad_configuration(walk: Walk, command: str, edit: Edit, line: str, more
     assert len(lines) == 1, done.text
     assert lines.pop().startswith(line), done.text
     assert more in done.text
-    if command == "preview":
-        assert checkpoint.read_bytes() == was
-    walk.pulumi("stack", "output")
+    assert resources(walk) == was
+
+
+def resources(walk: Walk) -> Any:
+    """The resources in the stack's state, and what the cluster says of the model's objects."""
+    checkpoint = walk.home / "state/test/pulumi/.pulumi/stacks/slipway/dev.json"
+    kinds = "deployments,services,virtualservices,destinationrules"
+    done = walk.kubectl("get", kinds, "-n", "models", "-o", "json")
+    return (
+        json.loads(checkpoint.read_text())["checkpoint"]["latest"]["resources"],
+        {
+            (item["kind"], item["metadata"]["name"], item["metadata"]["generation"])
+            for item in json.loads(done.out)["items"]
+            if "generation" in item["metadata"]
+        },
+    )
 
 
 def test_good_configuration_still_changes_nothing(walk: Walk) -> None:
