@@ -1,0 +1,207 @@
+"""The one-machine cluster's pure parts: instances, tools, certificates, processes, tables."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from local import go, instance, node_files, pki, processes, smoke, stack, toolkit, tools
+from local.console import UserError, format_seconds
+
+
+@pytest.fixture
+def dev(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> instance.Instance:
+    monkeypatch.setenv("SLIPWAY_STATE", str(tmp_path))
+    for key in ("SLIPWAY_INSTANCE", *(f"SLIPWAY_PORT_{k.upper()}" for k in instance.DEFAULT_PORTS)):
+        monkeypatch.delenv(key, raising=False)
+    made = instance.load()
+    made.state.mkdir()
+    return made
+
+
+def test_dev_has_the_documented_ports(dev: instance.Instance) -> None:
+    assert dev.ports == {
+        "gateway": 8080,
+        "mlflow": 5001,
+        "prometheus": 9090,
+        "registry": 5000,
+        "api": 6443,
+    }
+    assert dev.registry == "127.0.0.1:5000"
+
+
+def test_another_instance_shares_neither_port_nor_subnet_nor_name(dev: instance.Instance) -> None:
+    other = instance.load("test")
+    assert not set(dev.ports.values()) & set(other.ports.values())
+    assert dev.node_ip != other.node_ip
+    assert dev.link != other.link
+    assert dev.cgroup != other.cgroup
+    assert dev.state != other.state
+
+
+def test_a_longest_name_fits_a_network_interface(dev: instance.Instance) -> None:
+    assert instance.load("abcdefg").link == "slipway-abcdefg"
+
+
+@pytest.mark.parametrize("name", ["Dev", "a b", "averylongname", "1st", "../x"])
+def test_a_bad_instance_name_gets_one_line(dev: instance.Instance, name: str) -> None:
+    with pytest.raises(UserError) as error:
+        instance.load(name)
+    assert "SLIPWAY_INSTANCE" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("value", ["80", "70000", "http", "-1", ""])
+def test_a_bad_port_gets_one_line(
+    dev: instance.Instance, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("SLIPWAY_PORT_GATEWAY", value)
+    with pytest.raises(UserError, match="SLIPWAY_PORT_GATEWAY: .* is not a port from 1024 to"):
+        instance.load()
+
+
+def test_one_port_for_two_entrances_is_refused(
+    dev: instance.Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLIPWAY_PORT_GATEWAY", "5001")
+    with pytest.raises(UserError, match="port 5001 is given to two entrances"):
+        instance.load()
+
+
+def test_every_tool_has_a_directory_of_its_own_that_follows_its_pins() -> None:
+    found = tools.all_tools(cluster=True)
+    assert len({tool.directory for tool in found}) == len(found)
+    first = found[0]
+    changed = toolkit.Tool(first.name, first.version, first.key + "x", first.install)
+    assert changed.directory != first.directory
+
+
+def test_an_existing_cluster_needs_no_part_of_the_one_machine_cluster() -> None:
+    names = {tool.name for tool in tools.all_tools(cluster=False)}
+    assert {"pulumi", "pulumi-resource-kubernetes", "istio-charts", "kubectl"} <= names
+    assert not names & {"kubernetes", "etcd", "containerd", "buildkit", "base", "addons"}
+
+
+def test_every_go_module_is_pinned_and_used() -> None:
+    modules = {path.parent.name for path in go.TOOLCHAIN.glob("*/go.mod")}
+    assert all((go.TOOLCHAIN / name / "go.sum").stat().st_size for name in modules)
+    source = (Path(tools.__file__)).read_text()
+    assert all(f'"{name}"' in source for name in modules)
+
+
+def test_a_program_is_run_only_where_its_version_is_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "etcd"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    tool = next(tool for tool in tools.all_tools(cluster=True) if tool.name == "etcd")
+    assert not tool.on_path()
+    program.write_text("#!/bin/sh\necho 'etcd Version: 3.5.9'\n")
+    program.chmod(0o755)
+    assert tool.on_path()
+    program.write_text("#!/bin/sh\necho 'etcd Version: 2.3.0'\n")
+    assert not tool.on_path()
+
+
+def test_a_failed_command_shows_its_last_lines() -> None:
+    with pytest.raises(UserError, match=r"(?s)failed with status 3:.*the reason"):
+        toolkit.run(["sh", "-c", "echo the reason; exit 3"])
+    with pytest.raises(UserError, match="no-such-program: not found on PATH"):
+        toolkit.run(["no-such-program"])
+
+
+def test_certificates_name_what_they_are_for(dev: instance.Instance) -> None:
+    pki.write_all(dev)
+    keys = dev.state / "pki"
+    authority = x509.load_pem_x509_certificate((keys / "ca.crt").read_bytes())
+    server = x509.load_pem_x509_certificate((keys / "apiserver.crt").read_bytes())
+    server.verify_directly_issued_by(authority)
+    names = server.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    addresses = [str(address) for address in names.get_values_for_type(x509.IPAddress)]
+    assert addresses == ["10.96.0.1", "127.0.0.1", dev.node_ip]
+    for path in keys.glob("*.key"):
+        assert path.stat().st_mode & 0o077 == 0
+    assert dev.kubeconfig.stat().st_mode & 0o077 == 0
+    assert json.loads(dev.kubeconfig.read_text())["current-context"] == "slipway"
+    before = server.serial_number
+    pki.write_all(dev)
+    again = x509.load_pem_x509_certificate((keys / "apiserver.crt").read_bytes())
+    assert again.serial_number == before
+
+
+def test_every_process_is_brought_back_and_in_the_right_network(dev: instance.Instance) -> None:
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read_string(processes.configuration(dev))
+    programs = {
+        name.removeprefix("program:"): parser[name]
+        for name in parser.sections()
+        if name.startswith("program:")
+    }
+    assert {"etcd", "kube-apiserver", "kubelet", "containerd", "coredns"} <= set(programs)
+    for name, section in programs.items():
+        assert section["autorestart"] == "true"
+        inside = shlex.split(section["command"])[0] == "nsenter"
+        assert inside == (name not in ("buildkitd", "proxy")), name
+
+
+def test_the_proxy_listens_on_loopback_alone(dev: instance.Instance) -> None:
+    pki.write_all(dev)
+    node_files.write(dev)
+    proxy = json.loads((dev.state / "proxy.json").read_text())["static_resources"]
+    listeners = [entry["address"]["socket_address"] for entry in proxy["listeners"]]
+    assert {entry["address"] for entry in listeners} == {"127.0.0.1"}
+    assert {entry["port_value"] for entry in listeners} == set(dev.ports.values())
+
+
+@pytest.mark.parametrize(
+    ("context", "name"),
+    [
+        ("kind-kind", "kind-kind"),
+        ("arn:aws:eks:eu-west-1:1:cluster/prod", "prod"),
+        ("dev", "dev-existing"),
+    ],
+)
+def test_an_existing_cluster_gets_a_stack_of_its_own(context: str, name: str) -> None:
+    target = stack.on_existing(context, "registry.example/x")
+    assert target.stack == name
+    assert target.settings["context"] == context
+    assert target.settings["registry"] == "registry.example/x"
+    assert "KUBECONFIG" not in target.environment
+    assert "DOCKER_CONFIG" not in target.environment
+
+
+@pytest.mark.parametrize(
+    ("values", "share", "expected"),
+    [([3.0], 0.95, 3.0), ([1.0, 2.0], 0.5, 1.0), ([float(n) for n in range(1, 101)], 0.95, 95.0)],
+)
+def test_quantile_is_the_nearest_rank(values: list[float], share: float, expected: float) -> None:
+    assert smoke.quantile(values, share) == expected
+
+
+def test_the_table_counts_every_request_and_names_the_failures() -> None:
+    tally = smoke.Tally()
+    tally.seconds["1"] = [0.010] * 90
+    tally.seconds["2"] = [0.020] * 9
+    tally.errors["2", "HTTP 500"] = 1
+    lines = smoke.table(tally)
+    assert lines[1].split() == ["1", "90", "90.0%", "0", "10.0", "ms", "10.0", "ms"]
+    assert lines[2].split() == ["2", "10", "10.0%", "1", "20.0", "ms", "20.0", "ms"]
+    assert lines[3].strip() == "version 2: 1 × HTTP 500"
+
+
+def test_seconds_are_shown_for_people() -> None:
+    assert format_seconds(4.23) == "4.2 s"
+    assert format_seconds(185) == "3 m 05 s"
+
+
+def test_no_mark_is_left_in_the_manifests(dev: instance.Instance) -> None:
+    pki.write_all(dev)
+    node_files.write(dev)
+    text = (dev.state / "manifests.yaml").read_text()
+    assert dev.node_ip in text
+    assert not [word for word in text.split() if word.strip('"').startswith("@")]
