@@ -231,7 +231,8 @@ def _unavailable(message: str) -> Response:
 
 async def _http_error(_: Request, error: Exception) -> Response:
     """Answers what Starlette's router refuses: an unknown path, a method not allowed."""
-    assert isinstance(error, HTTPException)
+    if not isinstance(error, HTTPException):
+        raise error
     code = _ERROR_CODES.get(error.status_code, "BAD_REQUEST")
     return JSONResponse(_body(code, f"{error.detail}."), error.status_code, error.headers)
 

@@ -14,6 +14,7 @@ import sys
 import time
 import traceback
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final
 
@@ -112,10 +113,10 @@ def write_termination_message(message: str) -> None:
     The path is ``$TERMINATION_LOG``, by default ``/dev/termination-log``, as in Kubernetes. Outside
     a pod there is no such file, and then nothing is written.
     """
-    path = os.environ.get("TERMINATION_LOG", "/dev/termination-log")
+    path = Path(os.environ.get("TERMINATION_LOG", "/dev/termination-log"))
     try:
         # "r+" and not "w": the file is the kubelet's; one that is not there is not made.
-        with open(path, "r+", encoding="utf-8") as file:
+        with path.open("r+", encoding="utf-8") as file:
             file.truncate()
             file.write(message.encode()[:_TERMINATION_LOG_BYTES].decode(errors="ignore"))
     except OSError:

@@ -113,7 +113,8 @@ async def serve(settings: ServerSettings) -> None:
 
     def drain() -> None:
         if model_server.draining:
-            return stop()
+            stop()
+            return
         model_server.draining = True
         _log.info("stopping", extra={"drain_seconds": settings.drain_seconds})
         loop.call_later(settings.drain_seconds, stop)

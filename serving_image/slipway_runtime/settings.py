@@ -58,7 +58,7 @@ class ServerSettings:
     model_name: str
     model_version: str
     model_path: Path
-    host: str = "0.0.0.0"
+    host: str = "0.0.0.0"  # noqa: S104  (of the pod: policies say who gets there)
     port: int = 8080
     drain_seconds: int = 5
     grace_seconds: int = 20
@@ -79,7 +79,7 @@ class ServerSettings:
             model_name=name,
             model_version=_text(env, "MODEL_VERSION"),
             model_path=Path(env.get("MODEL_PATH") or f"/models/{name}"),
-            host=env.get("HOST") or "0.0.0.0",
+            host=env.get("HOST") or cls.host,
             port=_number(env, "PORT", 8080, 1, 65_535),
             drain_seconds=_number(env, "DRAIN_SECONDS", 5, 0, 3600),
             grace_seconds=_number(env, "GRACE_SECONDS", 20, 0, 86_400),

@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 import logging
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -113,7 +112,7 @@ def test_the_digest_is_the_documented_one(tmp_path: Path) -> None:
         for name, content in ((b"a", b"one"), (b"b/c.txt", b"two"))
     )
     assert tree_digest(tmp_path) == hashlib.sha256(lines).hexdigest()
-    os.rename(tmp_path / "a", tmp_path / "d")
+    (tmp_path / "a").rename(tmp_path / "d")
     assert tree_digest(tmp_path) != hashlib.sha256(lines).hexdigest()
 
 
