@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pulumi
-from pulumi_docker_build import Image
+from pulumi_docker_build import CompressionType, ExportArgs, ExportRegistryArgs, Image
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,18 @@ class ServingImage(pulumi.ComponentResource):
         image = Image(
             f"{name}-image",
             context={"location": args.context},
-            tags=[f"{repository}:latest"],
-            push=True,
+            # zstd packs the layers in a third of gzip's time; every containerd since 1.5 reads it.
+            exports=[
+                ExportArgs(
+                    registry=ExportRegistryArgs(
+                        names=[f"{repository}:latest"],
+                        push=True,
+                        compression=CompressionType.ZSTD,
+                        oci_media_types=True,
+                    )
+                )
+            ],
+            push=False,  # the export pushes
             build_on_preview=False,
             builder={"name": args.builder} if args.builder else None,
             opts=pulumi.ResourceOptions(parent=self),

@@ -54,7 +54,7 @@ WEIGHT = "slipway:models.churn.canary.weight: {} is not a whole percentage from 
         (_weight(12.5), WEIGHT.format(12.5), ""),
         (_same, "slipway:models.churn.canary.version: 1 is the stable version too", ""),
         (_unregistered, "slipway:models.churn.canary.version: 99 is not a registered", "1, 2"),
-        (_name, NAME_RULE, "lower-case"),
+        (_name, NAME_RULE, "DNS label"),
         (_type, 'slipway:models.churn.stable: "one"', "whole"),
     ],
     ids=["unknown key", "110", "-1", "12.5", "same", "unregistered", "name", "type"],
