@@ -79,7 +79,7 @@ class _Echo(mocks.Mocks):
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         outputs = dict(args.inputs)
         if args.typ == "docker-build:index:Image":
-            outputs |= {"digest": DIGEST, "ref": f"{args.inputs['tags'][0]}@{DIGEST}"}
+            outputs |= {"digest": DIGEST}
         elif args.typ.startswith("kubernetes:") and "name" not in (outputs.get("metadata") or {}):
             outputs["metadata"] = {
                 **(outputs.get("metadata") or {}),

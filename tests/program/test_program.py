@@ -313,8 +313,10 @@ def test_prometheus_reads_pods_where_it_must_and_nothing_else(deploy: Deploy) ->
 
 def test_the_image(deploy: Deploy) -> None:
     image = deploy(builder="slipway").one("Image", "serving-image").inputs
-    assert image["push"] is True and image["buildOnPreview"] is False
-    assert image["tags"] == ["registry.test:5000/slipway/serving:latest"]
+    assert image["buildOnPreview"] is False
+    (export,) = image["exports"]
+    assert export["registry"]["names"] == ["registry.test:5000/slipway/serving:latest"]
+    assert export["registry"]["push"] is True
     assert image["context"] == {"location": "serving_image"} and image["builder"] == {
         "name": "slipway"
     }
