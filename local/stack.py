@@ -150,9 +150,46 @@ def up(target: Target) -> None:
         command, cwd=PROJECT, env={**os.environ, **target.environment}, check=False
     )
     if done.returncode:
+        for line in pod_faults(_pods(target)):
+            say(f"  {line}")
         raise UserError(
             "pulumi up failed, for the reason above; mend it and run the same command again"
         )
+
+
+def pod_faults(pods: list[dict[str, Any]]) -> list[str]:
+    """What the containers that failed said last, a line each: Pulumi shows no init container's."""
+    lines = []
+    for pod in pods:
+        name = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+        status = pod.get("status", {})
+        kinds = ("initContainerStatuses", "containerStatuses")
+        for container in [entry for kind in kinds for entry in status.get(kind, [])]:
+            for state in (container.get("state", {}), container.get("lastState", {})):
+                ended = state.get("terminated")
+                if ended and ended.get("exitCode"):
+                    said = (ended.get("message") or ended.get("reason") or "").strip()
+                    last = said.splitlines()[-1] if said else "no message"
+                    lines.append(f"pod {name}, container {container['name']}: {last}")
+                    break
+    return lines
+
+
+def _pods(target: Target) -> list[dict[str, Any]]:
+    """The pods of the stack's namespaces that run model servers or MLflow; none if unreachable."""
+    environment = {**os.environ, **target.environment}
+    found: list[dict[str, Any]] = []
+    try:
+        context = _pulumi(target, "config", "get", "slipway:context", "--stack", target.stack)
+    except UserError:
+        return found
+    for namespace in ("mlflow", "models"):
+        command = ["kubectl", "--context", context.strip(), "--namespace", namespace]
+        command += ["get", "pods", "--output", "json", "--request-timeout", "5s"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            found += json.loads(done.stdout)["items"]
+    return found
 
 
 def destroy(target: Target) -> None:

@@ -205,3 +205,18 @@ def test_no_mark_is_left_in_the_manifests(dev: instance.Instance) -> None:
     text = (dev.state / "manifests.yaml").read_text()
     assert dev.node_ip in text
     assert not [word for word in text.split() if word.strip('"').startswith("@")]
+
+
+def test_a_failed_init_container_is_quoted() -> None:
+    ended = {"exitCode": 1, "message": "noise\nfetch: cannot fetch churn 9: not registered\n"}
+    pod = {
+        "metadata": {"namespace": "models", "name": "churn-v9-abc"},
+        "status": {
+            "initContainerStatuses": [{"name": "fetch", "state": {"terminated": ended}}],
+            "containerStatuses": [{"name": "server", "state": {"waiting": {}}}],
+        },
+    }
+    good = {"metadata": {"namespace": "models", "name": "fine"}, "status": {}}
+    assert stack.pod_faults([pod, good]) == [
+        "pod models/churn-v9-abc, container fetch: fetch: cannot fetch churn 9: not registered"
+    ]
