@@ -92,7 +92,7 @@ def _up(context: str, registry: str) -> None:
     os.environ.update(target.environment)
     outputs = stack.outputs(target)
     with step("predictions", times):
-        smoke.run(outputs)
+        smoke.run(outputs, context or "slipway")
     say("")
     for name in ("gateway_url", "mlflow_url", "prometheus_url", "grafana_url"):
         if outputs.get(name):

@@ -122,7 +122,7 @@ def table(tally: Tally) -> list[str]:
     return lines
 
 
-def run(outputs: dict[str, object]) -> None:
+def run(outputs: dict[str, object], context: str) -> None:
     """Send the requests to each deployed model that has an example body, and print the tables.
 
     Raises:
@@ -134,7 +134,7 @@ def run(outputs: dict[str, object]) -> None:
         return
     body = BODY.read_bytes()
     json.loads(body)
-    with gateway(outputs.get("gateway_url")) as base:
+    with gateway(outputs.get("gateway_url"), context) as base:
         url = f"{base}/models/churn/invocations"
         await_route(url, body)
         tally = send(url, body)
@@ -147,13 +147,14 @@ def run(outputs: dict[str, object]) -> None:
 
 
 @contextmanager
-def gateway(url: object) -> Iterator[str]:
+def gateway(url: object, context: str) -> Iterator[str]:
     """The gateway's URL; where it has none, a port-forward to its Service for the time being."""
     if isinstance(url, str) and url:
         yield url.rstrip("/")
         return
     process = subprocess.Popen(
-        ["kubectl", "port-forward", "--namespace", "istio-ingress", "service/istio-ingress", ":80"],
+        ["kubectl", "--context", context, "--namespace", "istio-ingress"]
+        + ["port-forward", "service/istio-ingress", ":80"],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
