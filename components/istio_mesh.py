@@ -82,6 +82,7 @@ class IstioMesh(pulumi.ComponentResource):
             namespace: pulumi.Output[str],
             values: common.Manifest,
             *after: pulumi.Resource,
+            skip_await: bool = False,
         ) -> Release:
             return Release(
                 f"{name}-{part}",
@@ -91,6 +92,7 @@ class IstioMesh(pulumi.ComponentResource):
                 values=values,
                 timeout=300,
                 max_history=3,
+                skip_await=skip_await,
                 opts=child(self, after),
             )
 
@@ -108,6 +110,8 @@ class IstioMesh(pulumi.ComponentResource):
             ingress.namespace,
             manifests.gateway_values(args.exposure),
             istiod,
+            # A balancer may give an address after minutes, or never: nothing here needs it.
+            skip_await=args.exposure.service_type == "LoadBalancer",
         )
         CustomResource(
             f"{name}-gateway",
@@ -115,6 +119,14 @@ class IstioMesh(pulumi.ComponentResource):
             kind="Gateway",
             metadata=common.metadata(manifests.GATEWAY, ingress.namespace, _LABELS),
             spec=manifests.gateway(),
+            opts=child(self, [istiod, edge]),
+        )
+        CustomResource(
+            f"{name}-fail-open",
+            api_version="networking.istio.io/v1alpha3",
+            kind="EnvoyFilter",
+            metadata=common.metadata("fail-open", ingress.namespace, _LABELS),
+            spec=manifests.fail_open(),
             opts=child(self, [istiod, edge]),
         )
         self.ingress_namespace = ingress.namespace

@@ -48,7 +48,7 @@ def main() -> None:
     made = tools.install(cluster=not existing)
     if made:
         times["tools"] = time.monotonic() - start
-    elif sys.prefix != str(venv.VENV):
+    elif os.environ.get("SLIPWAY_PROCESS") != str(os.getpid()):
         say("  tools: all there")
     if arguments.command == "tools":
         return
@@ -60,10 +60,13 @@ def main() -> None:
 
 def _in_venv(times: dict[str, float], start: float) -> None:
     """Go on in the virtual environment, in the same process, once it exists."""
+    if os.environ.get("SLIPWAY_PROCESS") != str(os.getpid()):
+        # Kept over the exec below, which keeps the process, and not inherited by another.
+        os.environ["SLIPWAY_PROCESS"] = str(os.getpid())
+        os.environ["SLIPWAY_STARTED"] = str(time.time() - (time.monotonic() - start))
+        os.environ["SLIPWAY_TOOLS_SECONDS"] = str(times.get("tools", 0))
     if sys.prefix == str(venv.VENV):
         return
-    os.environ["SLIPWAY_STARTED"] = str(time.time() - (time.monotonic() - start))
-    os.environ["SLIPWAY_TOOLS_SECONDS"] = str(times.get("tools", 0))
     python = str(venv.venv_python())
     os.execv(python, [python, "-m", "local", *sys.argv[1:]])
 
@@ -97,7 +100,7 @@ def _up(context: str, registry: str) -> None:
     for name in ("gateway_url", "mlflow_url", "prometheus_url", "grafana_url"):
         if outputs.get(name):
             say(f"  {name.removesuffix('_url'):<11} {outputs[name]}")
-    total = time.time() - float(os.environ.get("SLIPWAY_STARTED", time.time()))
+    total = time.time() - float(os.environ["SLIPWAY_STARTED"])
     steps = ", ".join(f"{name} {format_seconds(value)}" for name, value in times.items())
     say(f"\n  up in {format_seconds(total)} ({steps})")
     say('  next: eval "$(make -s env)" gives this shell pulumi and kubectl')

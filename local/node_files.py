@@ -194,6 +194,12 @@ def _proxy(instance: Instance) -> dict[str, object]:
                                 "stat_prefix": name,
                                 "cluster": name,
                                 "idle_timeout": "0s",
+                                # A gateway that is unready for a moment is waited for.
+                                "max_connect_attempts": 30,
+                                "backoff_options": {
+                                    "base_interval": "0.1s",
+                                    "max_interval": "0.2s",
+                                },
                             },
                         }
                     ]

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from local import toolkit, tools
 from local.console import UserError, say
 from local.instance import PROJECT, Instance, cache_dir, state_root
@@ -29,12 +31,14 @@ PLUGINS = {
 class Target:
     """Where a stack goes: its name, and the environment in which Pulumi finds everything.
 
-    `settings` holds configuration that belongs to the place, as path → value; None removes a key.
+    `settings` holds configuration that belongs to the place and is written at every update, as
+    path → value; `first` is written once, when the stack is made. None removes a key.
     """
 
     stack: str
     environment: dict[str, str]
     settings: dict[str, Any] = field(default_factory=dict)
+    first: dict[str, Any] = field(default_factory=dict)
 
 
 def on_one_machine(instance: Instance) -> Target:
@@ -61,20 +65,19 @@ def on_existing(context: str, registry: str) -> Target:
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", context.split("/")[-1])[:40] or "existing"
     if name == "dev":
         name = "dev-existing"
-    places: dict[str, Any] = {
-        f"{key}.{part}": value
+    first: dict[str, Any] = {
+        f"{key}.{part}": None
         for key in ("gateway", "mlflow", "prometheus")
-        for part, value in (("node_port", None), ("url", None))
+        for part in ("node_port", "url", "allow_from")
     }
-    places |= {
-        "context": context,
-        "registry": registry,
+    first |= {
         "builder": None,
         "gateway.service_type": "LoadBalancer",
         "mlflow.service_type": "ClusterIP",
         "prometheus.service_type": "ClusterIP",
     }
-    return Target(name, _environment(state_root() / "existing" / "pulumi"), places)
+    places = {"context": context, "registry": registry}
+    return Target(name, _environment(state_root() / "existing" / "pulumi"), places, first)
 
 
 def _environment(state: Path) -> dict[str, str]:
@@ -144,8 +147,9 @@ def up(target: Target) -> None:
     _select(target)
     _configure(target)
     _recover(target)
-    command = ["pulumi", "up", "--yes", "--skip-preview", "--non-interactive"]
-    command += ["--stack", target.stack, "--color", "always" if sys.stdout.isatty() else "never"]
+    command = ["pulumi", "up", "--yes", "--skip-preview", "--stack", target.stack]
+    if not sys.stdout.isatty():
+        command += ["--non-interactive", "--suppress-progress", "--color", "never"]
     done = subprocess.run(
         command, cwd=PROJECT, env={**os.environ, **target.environment}, check=False
     )
@@ -203,13 +207,14 @@ def destroy(target: Target) -> None:
         say(f"  stack {target.stack}: there is none")
         return
     _recover(target)
-    command = ["pulumi", "destroy", "--yes", "--skip-preview", "--non-interactive", "--remove"]
-    command += ["--preserve-config", "--stack", target.stack]
+    command = ["pulumi", "destroy", "--yes", "--skip-preview", "--non-interactive"]
+    command += ["--stack", target.stack]
     done = subprocess.run(
         command, cwd=PROJECT, env={**os.environ, **target.environment}, check=False
     )
     if done.returncode:
         raise UserError("pulumi destroy failed, for the reason above; run the same command again")
+    _pulumi(target, "stack", "rm", "--yes", "--preserve-config", target.stack)
 
 
 def outputs(target: Target) -> dict[str, Any]:
@@ -239,26 +244,36 @@ def _stacks(target: Target) -> list[str]:
 
 
 def _select(target: Target) -> None:
+    """Select the stack, made if need be."""
+    if target.stack != "dev" and not (PROJECT / f"Pulumi.{target.stack}.yaml").exists():
+        _copy_configuration(target)
     if target.stack not in _stacks(target):
-        if target.stack != "dev" and not (PROJECT / f"Pulumi.{target.stack}.yaml").exists():
-            _copy_configuration(target.stack)
         _pulumi(target, "stack", "init", target.stack)
     _pulumi(target, "stack", "select", target.stack)
 
 
-def _copy_configuration(stack: str) -> None:
-    """Give a new stack the configuration of `dev`, less what is encrypted for `dev`."""
-    import yaml
+def _copy_configuration(target: Target) -> None:
+    """Give a new stack the configuration of `dev`, less what is encrypted for `dev`.
 
+    The file appears whole or not at all.
+    """
     content = yaml.safe_load((PROJECT / "Pulumi.dev.yaml").read_text())
     config = {
         key: value
         for key, value in content["config"].items()
         if not (isinstance(value, dict) and "secure" in value)
     }
-    (PROJECT / f"Pulumi.{stack}.yaml").write_text(
-        yaml.safe_dump({"config": config}, sort_keys=False)
-    )
+    for path, value in target.first.items():
+        top, _, rest = path.partition(".")
+        section, key = (config[f"slipway:{top}"], rest) if rest else (config, f"slipway:{top}")
+        if value is None:
+            section.pop(key, None)
+        else:
+            section[key] = value
+    file = PROJECT / f"Pulumi.{target.stack}.yaml"
+    partial = file.with_suffix(".partial")
+    partial.write_text(yaml.safe_dump({"config": config}, sort_keys=False))
+    partial.replace(file)
 
 
 def _configure(target: Target) -> None:

@@ -91,6 +91,23 @@ def gateway() -> Manifest:
     return {"selector": ingress_selector(), "servers": [server]}
 
 
+def fail_open() -> Manifest:
+    """The spec of an EnvoyFilter: where no server of a version is ready, requests go to those there
+    are. A kubelet that starts again calls all its pods unready for a moment, though they serve.
+    """
+    patch = {"common_lb_config": {"healthy_panic_threshold": {"value": 1}}}
+    return {
+        "workloadSelector": {"labels": ingress_selector()},
+        "configPatches": [
+            {
+                "applyTo": "CLUSTER",
+                "match": {"context": "GATEWAY"},
+                "patch": {"operation": "MERGE", "value": patch},
+            }
+        ],
+    }
+
+
 def istiod_policy() -> Manifest:
     """The spec of istiod's NetworkPolicy: gateways fetch their configuration, API servers call
     the webhooks.

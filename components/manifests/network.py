@@ -1,6 +1,7 @@
 """Network policies: nothing gets in that no rule lets in.
 
-A node always reaches its own pods (probes, NodePorts), whatever the policies say.
+A node always reaches its own pods (probes), whatever the policies say. What comes from elsewhere by
+way of a NodePort still counts as coming from there: `allow_from` lets it in.
 """
 
 from __future__ import annotations

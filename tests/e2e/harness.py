@@ -358,8 +358,8 @@ def namespaces(pids: Iterable[int]) -> set[str]:
     found = set()
     for pid in pids:
         for kind in ("net", "mnt"):
-            # A process that has ended since is in none.
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            # A process that has ended since is in none; one of a stricter sandbox is not ours.
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
                 found.add(str(Path(f"/proc/{pid}/ns/{kind}").readlink()))
     return found
 

@@ -117,6 +117,7 @@ def test_no_room(copied: Walk) -> None:
 def test_no_cluster(copied: Walk) -> None:
     """Pulumi alone, with no cluster to go to, names the key and the command that starts one."""
     home = copied.home / "state/none"
+    shutil.rmtree(home, ignore_errors=True)
     (home / "pulumi").mkdir(parents=True)
     environment = copied.environment | {
         "PULUMI_BACKEND_URL": f"file://{home}/pulumi",
