@@ -75,7 +75,7 @@ class ArtifactBucket(pulumi.ComponentResource):
             f"{name}-volume",
             metadata=quiet,
             spec=common.volume_claim(args.bucket.size, args.storage_class),
-            opts=child(self),
+            opts=child(self, holds_data=True),
         )
         account = ServiceAccount(
             f"{name}-account",

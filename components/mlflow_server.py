@@ -69,7 +69,7 @@ class MlflowServer(pulumi.ComponentResource):
             f"{name}-volume",
             metadata=quiet,
             spec=common.volume_claim(exposure.size, args.storage_class),
-            opts=child(self),
+            opts=child(self, holds_data=True),
         )
         account = ServiceAccount(
             f"{name}-account",

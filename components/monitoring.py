@@ -76,7 +76,7 @@ class Monitoring(pulumi.ComponentResource):
             f"{name}-volume",
             metadata=quiet,
             spec=common.volume_claim(exposure.size, args.storage_class),
-            opts=child(self),
+            opts=child(self, holds_data=True),
         )
         service = Service(
             f"{name}-service",

@@ -58,16 +58,14 @@ class TrainingJob(pulumi.ComponentResource):
         )
         Job(
             f"{name}-job",
-            metadata=metadata,
+            # One that failed is replaced by the next update, rather than waited for once more.
+            metadata=metadata | {"annotations": {"pulumi.com/replaceUnready": "true"}},
             spec=manifests.training_job(
                 args.image, args.script, manifests.TRAINING, args.tracking_uri, args.model
             ),
             opts=pulumi.ResourceOptions.merge(
                 child(self, [script, account], timeout="10m"),
-                pulumi.ResourceOptions(
-                    ignore_changes=["spec.template.spec.containers[0].image"],
-                    replace_on_changes=["spec"],
-                ),
+                pulumi.ResourceOptions(replace_on_changes=["spec"]),
             ),
         )
         self.register_outputs({})

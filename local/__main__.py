@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from local import instance as instances
-from local import tools, venv
+from local import node, tools, venv
 from local.console import UserError, format_seconds, run_cli, say
 
 if TYPE_CHECKING:
@@ -30,7 +30,12 @@ def main() -> None:
             "make up CONTEXT=kind-kind REGISTRY=localhost:5001"
         )
     existing = bool(arguments.context)
+    if existing:
+        _leave_the_one_machine()
     if arguments.command == "env":
+        if not venv.venv_python().exists():
+            raise UserError("make env: nothing is installed yet; run `make up` first")
+        _in_venv({}, time.monotonic())
         _env(arguments.context, arguments.registry)
         return
     if arguments.command == "down" and not existing:
@@ -45,6 +50,8 @@ def main() -> None:
         return
     start = time.monotonic()
     times: dict[str, float] = {}
+    if arguments.command == "up" and not existing and not node.is_running(instances.load()):
+        node.check(instances.load())
     made = tools.install(cluster=not existing)
     if made:
         times["tools"] = time.monotonic() - start
@@ -69,6 +76,13 @@ def _in_venv(times: dict[str, float], start: float) -> None:
         return
     python = str(venv.venv_python())
     os.execv(python, [python, "-m", "local", *sys.argv[1:]])
+
+
+def _leave_the_one_machine() -> None:
+    """Forget what `eval "$(make env)"` of a one-machine cluster has set in this shell."""
+    for name in ("KUBECONFIG", "DOCKER_CONFIG"):
+        if os.environ.get(name, "").startswith(f"{instances.state_root()}/"):
+            del os.environ[name]
 
 
 def _target(context: str, registry: str) -> stack.Target:
@@ -98,8 +112,9 @@ def _up(context: str, registry: str) -> None:
         smoke.run(outputs, context or "slipway")
     say("")
     for name in ("gateway_url", "mlflow_url", "prometheus_url", "grafana_url"):
-        if outputs.get(name):
-            say(f"  {name.removesuffix('_url'):<11} {outputs[name]}")
+        if url := outputs.get(name):
+            inside = " (inside the cluster only)" if ".svc.cluster.local" in url else ""
+            say(f"  {name.removesuffix('_url'):<11} {url}{inside}")
     total = time.time() - float(os.environ["SLIPWAY_STARTED"])
     steps = ", ".join(f"{name} {format_seconds(value)}" for name, value in times.items())
     say(f"\n  up in {format_seconds(total)} ({steps})")
@@ -113,7 +128,7 @@ def _down_existing(context: str, registry: str) -> None:
 
 
 def _status(context: str, registry: str) -> None:
-    from local import cluster, node
+    from local import cluster
 
     chosen = instances.load()
     running = node.is_running(chosen)

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from local import images, node, toolkit
 from local.console import UserError, step
@@ -19,6 +20,19 @@ def up(instance: Instance, times: dict[str, float]) -> None:
     Raises:
         UserError: something did not come up; the message names it and its log.
     """
+    with toolkit.exclusive(_lock(instance), f"cluster {instance.name}"):
+        _up(instance, times)
+
+
+def _lock(instance: Instance) -> Path:
+    # Beside the state, not in it: `down` removes that.
+    return instance.state.with_name(f"{instance.name}.lock")
+
+
+def _up(instance: Instance, times: dict[str, float]) -> None:
+    node.check_owner(instance)
+    if not node.is_running(instance):
+        node.check(instance)
     instance.state.mkdir(parents=True, exist_ok=True)
     (instance.state / "registry").mkdir(exist_ok=True)
     if not node.is_running(instance):
@@ -49,12 +63,15 @@ def up(instance: Instance, times: dict[str, float]) -> None:
 
 def down(instance: Instance) -> bool:
     """End the cluster and remove its state, whole or half made; False if there was nothing."""
-    existed = instance.state.exists()
-    node.stop(instance)
-    # Mounts lived in a namespace that is gone, so this meets plain directories only.
-    shutil.rmtree(instance.state, ignore_errors=True)
-    if instance.state.exists():
-        toolkit.run(["rm", "-rf", str(instance.state)])
+    node.check_owner(instance)
+    with toolkit.exclusive(_lock(instance), f"cluster {instance.name}"):
+        existed = instance.state.exists()
+        node.stop(instance)
+        # Mounts lived in a namespace that is gone, so this meets plain directories only.
+        shutil.rmtree(instance.state, ignore_errors=True)
+        if instance.state.exists():
+            toolkit.run(["rm", "-rf", str(instance.state)])
+    _lock(instance).unlink(missing_ok=True)
     return existed
 
 
@@ -65,9 +82,14 @@ def kubectl(instance: Instance, *arguments: str, timeout: float = 60) -> str:
         UserError: it failed.
     """
     command = [str(toolkit.LINKS / "bin/kubectl"), "--kubeconfig", str(instance.kubeconfig)]
-    done = subprocess.run(
-        [*command, *arguments], capture_output=True, text=True, timeout=timeout, check=False
-    )
+    try:
+        done = subprocess.run(
+            [*command, *arguments], capture_output=True, text=True, timeout=timeout, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise UserError(
+            f"kubectl {' '.join(arguments[:3])}: no answer after {timeout:.0f} s"
+        ) from None
     if done.returncode:
         raise UserError(f"kubectl {' '.join(arguments[:3])}: {done.stderr.strip()}")
     return done.stdout
@@ -92,7 +114,7 @@ def _wait(instance: Instance, process: str, ready: Callable[[], bool], seconds: 
 def _answers(instance: Instance, *arguments: str) -> str | None:
     try:
         return kubectl(instance, *arguments, timeout=15)
-    except (UserError, subprocess.TimeoutExpired):
+    except UserError:
         return None
 
 

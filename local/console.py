@@ -47,6 +47,9 @@ def run_cli(main: Callable[[], None]) -> None:
     except UserError as error:
         print(f"slipway: {error}", file=sys.stderr, flush=True)
         raise SystemExit(1) from None
+    except OSError as error:
+        print(f"slipway: {error}", file=sys.stderr, flush=True)
+        raise SystemExit(1) from None
     except KeyboardInterrupt:
         print("slipway: stopped; run the same command again to go on", file=sys.stderr)
         raise SystemExit(130) from None

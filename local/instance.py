@@ -6,6 +6,7 @@ read-only tools. `dev` is what `make up` starts; the tests start one called `tes
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from dataclasses import dataclass
@@ -102,7 +103,12 @@ def load(name: str | None = None) -> Instance:
     # A stable number for a name, so that two instances rarely share a subnet; dev is 0.
     subnet = 0 if name == "dev" else 1 + sum(map(ord, name)) % 250
     shift = 0 if name == "dev" else 10000
-    ports = {key: _port(key, port + shift) for key, port in DEFAULT_PORTS.items()}
+    defaults = {key: port + shift for key, port in DEFAULT_PORTS.items()}
+    # A cluster keeps the ports it was started with, whatever shell asks for it later.
+    remembered = state_root() / name / "ports.json"
+    if remembered.exists():
+        defaults |= json.loads(remembered.read_text())
+    ports = {key: _port(key, port) for key, port in defaults.items()}
     twice = {port for port in ports.values() if list(ports.values()).count(port) > 1}
     if twice:
         raise UserError(f"SLIPWAY_PORT_*: port {min(twice)} is given to two entrances")

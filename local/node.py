@@ -12,6 +12,7 @@ and people reach the cluster through 127.0.0.1. buildkitd listens on a socket fi
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -20,7 +21,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from local import node_files, pki, toolkit
+from local import toolkit
 from local.console import UserError
 from local.instance import PROJECT, Instance
 
@@ -36,15 +37,11 @@ def start(instance: Instance) -> bool:
     Raises:
         UserError: not root, a port in use, too little disk, or another checkout's instance.
     """
-    owner = instance.state / "project"
-    if owner.exists() and owner.read_text() != str(PROJECT) and is_running(instance):
-        raise UserError(
-            f"instance {instance.name}: runs for the checkout {owner.read_text()}; `make down` "
-            "there, or give this one a name of its own: SLIPWAY_INSTANCE=other make up"
-        )
+    from local import node_files, pki  # beyond the standard library, which the rest makes do with
+
     if is_running(instance):
         return False
-    _preflight(instance)
+    check(instance)
     instance.state.mkdir(parents=True, exist_ok=True)
     instance.state.chmod(0o711)
     _remove_link(instance)
@@ -54,12 +51,17 @@ def start(instance: Instance) -> bool:
         (instance.state / name).mkdir()
     for name in ("etcd", "volumes", "registry", "buildkit", "pulumi", "docker/buildx/instances"):
         (instance.state / name).mkdir(parents=True, exist_ok=True)
-    owner.write_text(str(PROJECT))
+    (instance.state / "project").write_text(str(PROJECT))
+    (instance.state / "ports.json").write_text(json.dumps(instance.ports))
     pki.write_all(instance)
     node_files.write(instance)
     log = (instance.state / "logs/init.log").open("ab")
-    process = subprocess.Popen(
-        ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--propagation", "private"]
+    # The process records itself and then becomes the first process: no kill in between can leave
+    # one that nobody knows. An exec keeps both the id and the start time.
+    record = 'echo "$$ $(cut -d" " -f22 /proc/$$/stat)" >"$0.new" && mv "$0.new" "$0" && exec "$@"'
+    subprocess.Popen(
+        ["/bin/sh", "-c", record, str(instance.state / "init.pid")]
+        + ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--propagation", "private"]
         + ["--kill-child", "/bin/sh", str(instance.state / "init.sh")],
         stdin=subprocess.DEVNULL,
         stdout=log,
@@ -69,7 +71,9 @@ def start(instance: Instance) -> bool:
         env=_daemon_environment(),
     )
     log.close()
-    (instance.state / "init.pid").write_text(f"{process.pid} {_start_time(process.pid)}")
+    deadline = time.monotonic() + 10
+    while not is_running(instance) and time.monotonic() < deadline:
+        time.sleep(0.02)
     return True
 
 
@@ -84,6 +88,8 @@ def stop(instance: Instance) -> bool:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
             time.sleep(0.05)
+        if _alive(pid):
+            raise UserError(f"cluster {instance.name}: process {pid} does not end; try again")
     (instance.state / "init.pid").unlink(missing_ok=True)
     _remove_link(instance)
     remove_cgroups(instance)
@@ -113,7 +119,7 @@ def remove_cgroups(instance: Instance) -> None:
 
 def _remove_cgroups_once(instance: Instance) -> list[Path]:
     left = []
-    for root in node_files.cgroup_roots():
+    for root in cgroup_roots():
         top = root / instance.cgroup
         if not top.exists():
             continue
@@ -128,7 +134,38 @@ def _remove_cgroups_once(instance: Instance) -> list[Path]:
 # ---------------------------------------------------------------------------------------------
 
 
-def _preflight(instance: Instance) -> None:
+def cgroup_roots() -> list[Path]:
+    """The mount points of every cgroup hierarchy: one for v2, one a controller for v1."""
+    roots = []
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        _, path, kind, *_ = line.split()
+        if kind in ("cgroup", "cgroup2"):
+            roots.append(Path(path))
+    return roots
+
+
+def check_owner(instance: Instance) -> None:
+    """Refuse to touch the cluster of another checkout that still exists: its data is there.
+
+    Raises:
+        UserError: it is another's.
+    """
+    file = instance.state / "project"
+    owner = file.read_text() if file.exists() else str(PROJECT)
+    if owner != str(PROJECT) and Path(owner).exists():
+        raise UserError(
+            f"instance {instance.name}: belongs to the checkout {owner}; `make down` there, or "
+            "give this checkout one of its own: SLIPWAY_INSTANCE=other"
+        )
+
+
+def check(instance: Instance) -> None:
+    """Look for all that would stop a start, before anything is built or written.
+
+    Raises:
+        UserError: not root, a program missing, a port in use, too little disk, another's cluster.
+    """
+    check_owner(instance)
     if any(character.isspace() for character in str(instance.state)):
         raise UserError(
             f"SLIPWAY_STATE: {str(instance.state)!r} holds white space, which containerd's "
@@ -195,9 +232,10 @@ def _remove_link(instance: Instance) -> None:
 
 
 def _daemon_environment() -> dict[str, str]:
-    keep = ("SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "LANG")
+    keep = ["SSL_CERT_FILE", "SSL_CERT_DIR", "LANG"]
+    keep += ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"]
     env = {name: os.environ[name] for name in keep if name in os.environ}
-    env["HOME"] = "/root"
+    env["HOME"] = str(Path.home())
     env["PATH"] = (
         f"{toolkit.LINKS / 'bin'}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     )

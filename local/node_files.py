@@ -8,7 +8,7 @@ import os
 import shlex
 from pathlib import Path
 
-from local import pki, processes, toolkit, venv
+from local import node, pki, processes, toolkit, venv
 from local.instance import NODE_PORTS, PROJECT, Instance
 
 POD_CIDR = processes.POD_CIDR
@@ -269,7 +269,10 @@ in_cluster sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward
   for key in net/bridge/bridge-nf-call-iptables net/ipv4/conf/all/forwarding; do
     if [ -e /proc/sys/$key ]; then echo 1 > /proc/sys/$key; fi
   done'
-for root in {" ".join(str(root) for root in cgroup_roots())}; do
+# The registry is the node's and the builder's; a pod that could push might replace the image that
+# mounts volumes as root.
+in_cluster iptables -A INPUT -i cni0 -p tcp --dport {instance.ports["registry"]} -j DROP
+for root in {" ".join(str(root) for root in node.cgroup_roots())}; do
   mkdir -p $root/{instance.cgroup} || continue
   # A new cpuset group is empty, and takes no process until it has processors and memory.
   for key in cpuset.cpus cpuset.mems; do
@@ -282,13 +285,3 @@ ulimit -n 1048576 2>/dev/null || ulimit -n "$(ulimit -Hn)"
 exec {shlex.quote(str(venv.venv_python()))} -m supervisor.supervisord \\
   --nodaemon --configuration {state}/supervisord.conf
 """
-
-
-def cgroup_roots() -> list[Path]:
-    """The mount points of every cgroup hierarchy: one for v2, one a controller for v1."""
-    roots = []
-    for line in Path("/proc/self/mounts").read_text().splitlines():
-        _, path, kind, *_ = line.split()
-        if kind in ("cgroup", "cgroup2"):
-            roots.append(Path(path))
-    return roots

@@ -57,10 +57,11 @@ def write_private(path: Path, data: bytes) -> None:
 
 
 def write_all(instance: Instance) -> None:
-    """Write every certificate and kubeconfig of the instance, once; a second call does nothing."""
+    """Write the instance's certificates, once, and its kubeconfigs."""
     directory = instance.state / "pki"
     finished = directory / "complete"
     if finished.exists():
+        _kubeconfigs(instance)
         return
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o700)
@@ -105,14 +106,16 @@ def write_all(instance: Instance) -> None:
     )
     for name, (user, group) in CLIENTS.items():
         _issue(directory, name, authority, user, group=group)
-        _kubeconfig(instance, name, f"https://{instance.node_ip}:{instance.ports['api']}")
-    _kubeconfig(
-        instance,
-        "admin",
-        f"https://127.0.0.1:{instance.ports['api']}",
-        path=instance.kubeconfig,
-    )
+    _kubeconfigs(instance)
     finished.touch()
+
+
+def _kubeconfigs(instance: Instance) -> None:
+    """Written at every start: they name the API's port, which may be another this time."""
+    port = instance.ports["api"]
+    for name in CLIENTS:
+        _kubeconfig(instance, name, f"https://{instance.node_ip}:{port}")
+    _kubeconfig(instance, "admin", f"https://127.0.0.1:{port}", path=instance.kubeconfig)
 
 
 def _pem_key(key: ec.EllipticCurvePrivateKey) -> bytes:

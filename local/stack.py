@@ -71,6 +71,8 @@ def on_existing(context: str, registry: str) -> Target:
         for part in ("node_port", "url", "allow_from")
     }
     first |= {
+        "context": context,
+        "registry": registry,
         "builder": None,
         "gateway.service_type": "LoadBalancer",
         "mlflow.service_type": "ClusterIP",
@@ -103,7 +105,7 @@ def _environment(state: Path) -> dict[str, str]:
 
 def _is_ours(url: str) -> bool:
     # Set by `eval "$(make env)"` of another instance, not by the user.
-    return url.startswith(f"file://{state_root()}")
+    return url.startswith(f"file://{state_root()}/")
 
 
 def prepare(target: Target) -> None:
@@ -143,6 +145,7 @@ def up(target: Target) -> None:
     Raises:
         UserError: the update failed; Pulumi has printed why.
     """
+    _check_context(target)
     prepare(target)
     _select(target)
     _configure(target)
@@ -202,6 +205,7 @@ def destroy(target: Target) -> None:
     Raises:
         UserError: the removal failed; Pulumi has printed why.
     """
+    _check_context(target)
     prepare(target)
     if target.stack not in _stacks(target):
         say(f"  stack {target.stack}: there is none")
@@ -241,6 +245,20 @@ def _pulumi(target: Target, *arguments: str, stdin: str | None = None) -> str:
 
 def _stacks(target: Target) -> list[str]:
     return [entry["name"] for entry in json.loads(_pulumi(target, "stack", "ls", "--json"))]
+
+
+def _check_context(target: Target) -> None:
+    """Refuse a stack file that belongs to another context: its state is another cluster's."""
+    file = PROJECT / f"Pulumi.{target.stack}.yaml"
+    wanted = target.settings.get("context")
+    if not wanted or not file.exists():
+        return
+    found = (yaml.safe_load(file.read_text()).get("config") or {}).get("slipway:context")
+    if found != wanted:
+        raise UserError(
+            f"CONTEXT: {file.name} is of context {found!r}, not {wanted!r}; rename one of the "
+            "contexts (kubectl config rename-context), so that each has a stack of its own"
+        )
 
 
 def _select(target: Target) -> None:
@@ -310,10 +328,19 @@ def _recover(target: Target) -> None:
     if not backend.startswith("file://"):
         return
     locks = Path(backend.removeprefix("file://")) / ".pulumi/locks"
-    for lock in locks.glob(f"**/{target.stack}/*.json"):
-        content = json.loads(lock.read_text() or "{}")
-        pid, host = content.get("pid", 0), content.get("hostname")
-        if host == socket.gethostname() and Path(f"/proc/{pid}").exists():
+    for lock in locks.glob(f"**/slipway/{target.stack}/*.json"):
+        try:
+            content = json.loads(lock.read_text())
+        except ValueError:  # cut off while it was written
+            content = {}
+        pid, host = content.get("pid", 0), content.get("hostname", socket.gethostname())
+        if host != socket.gethostname():
+            raise UserError(
+                f"stack {target.stack}: locked by process {pid} of {host}; wait for it to end, or "
+                f"if it was killed: pulumi cancel {target.stack}"
+            )
+        program = Path(f"/proc/{pid}/comm")
+        if program.exists() and program.read_text().startswith("pulumi"):
             raise UserError(
                 f"stack {target.stack}: process {pid} is updating it; wait for it to end"
             )

@@ -60,14 +60,14 @@ def which(name: str) -> Path | None:
 
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[None]:
+def exclusive(path: Path, what: str = "tools") -> Iterator[None]:
     """Hold the lock file `path`, so that two runs at once do not undo each other's work."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("  tools: waiting for another run that is installing them")
+            say(f"  {what}: waiting for another run that is at work on it")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -5,12 +5,27 @@ from __future__ import annotations
 import configparser
 import json
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from cryptography import x509
 
-from local import go, instance, node_files, pki, processes, smoke, stack, toolkit, tools
+from local import (
+    cluster,
+    go,
+    instance,
+    node,
+    node_files,
+    pki,
+    processes,
+    smoke,
+    stack,
+    toolkit,
+    tools,
+)
 from local.console import UserError, format_seconds
 
 
@@ -169,6 +184,7 @@ def test_the_proxy_listens_on_loopback_alone(dev: instance.Instance) -> None:
 def test_an_existing_cluster_gets_a_stack_of_its_own(context: str, name: str) -> None:
     target = stack.on_existing(context, "registry.example/x")
     assert target.stack == name
+    assert target.first["context"] == context
     assert target.settings["context"] == context
     assert target.settings["registry"] == "registry.example/x"
     assert "KUBECONFIG" not in target.environment
@@ -220,3 +236,56 @@ def test_a_failed_init_container_is_quoted() -> None:
     assert stack.pod_faults([pod, good]) == [
         "pod models/churn-v9-abc, container fetch: fetch: cannot fetch churn 9: not registered"
     ]
+
+
+def test_a_cluster_keeps_the_ports_it_was_started_with(
+    dev: instance.Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (dev.state / "ports.json").write_text(json.dumps(dev.ports | {"gateway": 8081}))
+    assert instance.load().ports["gateway"] == 8081
+    monkeypatch.setenv("SLIPWAY_PORT_GATEWAY", "8082")
+    assert instance.load().ports["gateway"] == 8082
+
+
+def test_the_cluster_of_another_checkout_is_left_alone(
+    dev: instance.Instance, tmp_path: Path
+) -> None:
+    other = tmp_path / "elsewhere"
+    other.mkdir()
+    (dev.state / "project").write_text(str(other))
+    for refused in (node.check, cluster.down, node.check_owner):
+        with pytest.raises(UserError, match=f"belongs to the checkout {other}"):
+            refused(dev)
+    assert (dev.state / "project").exists()
+    other.rmdir()
+    node.check_owner(dev)
+
+
+def test_a_stack_file_of_another_context_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stack, "PROJECT", tmp_path)
+    (tmp_path / "Pulumi.prod.yaml").write_text("config: {slipway:context: a/prod}\n")
+    for act in (stack.up, stack.destroy):
+        with pytest.raises(UserError, match="CONTEXT: Pulumi.prod.yaml is of context 'a/prod'"):
+            act(stack.on_existing("b/prod", "registry.example"))
+
+
+def test_a_new_stack_file_is_devs_without_its_secrets_and_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "Pulumi.dev.yaml").write_text((stack.PROJECT / "Pulumi.dev.yaml").read_text())
+    monkeypatch.setattr(stack, "PROJECT", tmp_path)
+    stack._copy_configuration(stack.on_existing("kind-kind", "localhost:5001"))
+    config = yaml.safe_load((tmp_path / "Pulumi.kind-kind.yaml").read_text())["config"]
+    assert config["slipway:context"] == "kind-kind"
+    assert config["slipway:gateway"] == {"service_type": "LoadBalancer"}
+    assert config["slipway:mlflow"] == {"service_type": "ClusterIP"}
+    assert "slipway:builder" not in config
+    assert "slipway:bucketSecretKey" not in config
+
+
+def test_what_runs_before_the_environment_needs_the_standard_library_alone() -> None:
+    blocked = "import sys; sys.modules.update(yaml=None, cryptography=None, httpx=None); "
+    code = blocked + "import local.__main__"
+    subprocess.run([sys.executable, "-c", code], cwd=stack.PROJECT, check=True)

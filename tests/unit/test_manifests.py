@@ -189,13 +189,13 @@ def test_a_model_without_a_canary_has_one_destination() -> None:
     "urls, more",
     [
         ([None], ""),
-        (["http://127.0.0.1:5001"], ",127.0.0.1:5001,localhost:5001"),
+        (["http://127.0.0.1:5001"], ",127.0.0.1:5001"),
         (["https://mlflow.example.com"], ",mlflow.example.com"),
     ],
 )
 def test_hosts_that_mlflow_answers_to(urls: list[str | None], more: str) -> None:
     inside = "mlflow:5000,mlflow.ns:5000,mlflow.ns.svc:5000,mlflow.ns.svc.cluster.local:5000"
-    assert mlflow.allowed_hosts("ns", urls) == inside + more
+    assert mlflow.allowed_hosts("ns", urls) == f"{inside}{more},127.0.0.1:*,localhost:*"
 
 
 def test_another_script_is_another_job() -> None:
