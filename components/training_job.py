@@ -35,8 +35,8 @@ class TrainingJob(pulumi.ComponentResource):
     """A Job that runs once for each text of the script.
 
     The update waits for it; a training that fails fails the update with the script's last words.
-    Another serving image alone does not run it again: its versions are there, and versions do not
-    change.
+    Another script or serving image runs it again, and so does the update after one that failed;
+    the script registers nothing twice.
     """
 
     def __init__(

@@ -351,7 +351,7 @@ def _recover(target: Target) -> None:
     for operation in pending:
         resource = operation.get("resource", {})
         if resource.get("type") == "kubernetes:helm.sh/v3:Release":
-            _forget_release(target, resource.get("inputs", {}))
+            _forget_release(target, operation.get("type", ""), resource.get("inputs", {}))
     if pending:
         _pulumi(
             target,
@@ -360,18 +360,22 @@ def _recover(target: Target) -> None:
         )
 
 
-def _forget_release(target: Target, inputs: dict[str, Any]) -> None:
+def _forget_release(target: Target, operation: str, inputs: dict[str, Any]) -> None:
     """Remove Helm's record of a release whose installation was killed, or it refuses the next.
+
+    The plugin may live to finish an installation that Pulumi no longer hears of, so while a release
+    is being created even a finished one goes; of one being updated, what is deployed stays.
 
     What the release had made already carries Helm's marks, so the next installation adopts it.
     """
     name, namespace = inputs.get("name"), inputs.get("namespace")
     if not name or not namespace:
         return
+    kept = "" if operation == "creating" else ",status!=deployed,status!=superseded"
     context = _pulumi(target, "config", "get", "slipway:context", "--stack", target.stack).strip()
     done = subprocess.run(
         ["kubectl", "--context", context, "--namespace", namespace, "delete", "secret"]
-        + ["--selector", f"owner=helm,name={name},status!=deployed,status!=superseded"],
+        + ["--selector", f"owner=helm,name={name}{kept}"],
         env={**os.environ, **target.environment},
         capture_output=True,
         text=True,

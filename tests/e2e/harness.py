@@ -12,6 +12,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -224,6 +225,27 @@ class Walk:
         command = ["python3", "-m", "local", *arguments]
         environment = self.environment | dict(env or {})
         return run(command, environment, cwd=self.project, seconds=seconds, check=check)
+
+    def kill_up(self, resource: str) -> None:
+        """Start `up` and kill it, and Pulumi with it, while it creates `resource`."""
+        log = self.project.parent / "killed-up.log"
+        with log.open("w") as file:
+            process = subprocess.Popen(
+                ["python3", "-m", "local", "up"],
+                cwd=self.project,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            deadline = time.monotonic() + 300
+            while not re.search(rf"{resource} creating", log.read_text()):
+                assert process.poll() is None, f"up ended early:\n{tail(log.read_text())}"
+                assert time.monotonic() < deadline, f"no {resource}:\n{tail(log.read_text())}"
+                time.sleep(0.1)
+            _end_session(process.pid)
+            process.wait()
 
     def enter(self) -> None:
         """Take over what `make env` prints, as `eval "$(make -s env)"` does."""
