@@ -119,24 +119,14 @@ def prepare(target: Target) -> None:
         write_private(passphrase, secrets.token_urlsafe(32).encode())
     for name, (version, tool) in PLUGINS.items():
         plugin = f"pulumi-resource-{name}"
-        _link(
+        toolkit.link(
             cache_dir() / "pulumi/plugins" / f"resource-{name}-v{version}" / plugin,
             tools.tool_directory(tool) / "bin" / plugin,
         )
     # Beside the program is where it looks for the language host without a warning.
     for host in ("pulumi-language-python", "pulumi-language-python-exec"):
         source = tools.tool_directory("pulumi-language-python") / "bin" / host
-        _link(tools.tool_directory("pulumi") / "bin" / host, source)
-
-
-def _link(link: Path, source: Path) -> None:
-    if link.is_symlink() and link.readlink() == source:
-        return
-    link.parent.mkdir(parents=True, exist_ok=True)
-    temporary = link.with_name(f".{link.name}.new")
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(source)
-    temporary.replace(link)
+        toolkit.link(tools.tool_directory("pulumi") / "bin" / host, source)
 
 
 def up(target: Target) -> None:

@@ -59,6 +59,17 @@ def which(name: str) -> Path | None:
     return Path(found).resolve() if found else None
 
 
+def link(place: Path, target: Path) -> None:
+    """Make `place` a symbolic link to `target`, in one step, whatever it was before."""
+    if place.is_symlink() and place.readlink() == target:
+        return
+    place.parent.mkdir(parents=True, exist_ok=True)
+    temporary = place.with_name(f".{place.name}.new")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    temporary.replace(place)
+
+
 @contextmanager
 def exclusive(path: Path, what: str = "tools") -> Iterator[None]:
     """Hold the lock file `path`, so that two runs at once do not undo each other's work."""

@@ -21,7 +21,7 @@ from local import debian
 from local.console import UserError, format_seconds, say
 from local.go import TOOLCHAIN, go_environment, go_tool, module_dir
 from local.instance import cache_dir
-from local.toolkit import LINKS, Tool, exclusive, run, which
+from local.toolkit import LINKS, Tool, exclusive, link, run, which
 from local.venv import ensure_venv, uv
 
 KUBERNETES_VERSION = "1.34.4"
@@ -287,14 +287,8 @@ def _link(tools: list[Tool]) -> None:
                 wanted[LINKS / "bin" / name] = source or Path()
         if tool.name == "istio-charts":
             wanted[LINKS / "charts/istio"] = tool.directory / "charts"
-    for link, target in wanted.items():
-        link.parent.mkdir(parents=True, exist_ok=True)
-        if link.is_symlink() and link.readlink() == target:
-            continue
-        temporary = link.with_name(f".{link.name}.new")
-        temporary.unlink(missing_ok=True)
-        temporary.symlink_to(target)
-        temporary.replace(link)
+    for place, target in wanted.items():
+        link(place, target)
 
 
 def tool_directory(name: str) -> Path:
