@@ -83,12 +83,12 @@ def stop(instance: Instance) -> bool:
     if pid is not None:
         os.kill(pid, signal.SIGKILL)
         deadline = time.monotonic() + 30
-        while time.monotonic() < deadline and _alive(pid):
+        while time.monotonic() < deadline and alive(pid):
             # Only the process that started it can be its parent, and must reap it.
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
             time.sleep(0.05)
-        if _alive(pid):
+        if alive(pid):
             raise UserError(f"cluster {instance.name}: process {pid} does not end; try again")
     (instance.state / "init.pid").unlink(missing_ok=True)
     _remove_link(instance)
@@ -208,7 +208,8 @@ def _start_time(pid: int) -> str:
     return stat.rpartition(")")[2].split()[19]
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
+    """Whether a process runs: one that has ended and waits for its parent does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -218,7 +219,7 @@ def _alive(pid: int) -> bool:
 def _init_pid(instance: Instance) -> int | None:
     try:
         pid, started = (instance.state / "init.pid").read_text().split()
-        if _start_time(int(pid)) == started and _alive(int(pid)):
+        if _start_time(int(pid)) == started and alive(int(pid)):
             return int(pid)
     except (OSError, ValueError):
         pass

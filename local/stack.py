@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from local import toolkit, tools
+from local import node, toolkit, tools
 from local.console import UserError, say
 from local.instance import PROJECT, Instance, cache_dir, state_root
 from local.pki import write_private
@@ -329,8 +329,7 @@ def _recover(target: Target) -> None:
                 f"stack {target.stack}: locked by process {pid} of {host}; wait for it to end, or "
                 f"if it was killed: pulumi cancel {target.stack}"
             )
-        program = Path(f"/proc/{pid}/comm")
-        if program.exists() and program.read_text().startswith("pulumi"):
+        if node.alive(pid) and Path(f"/proc/{pid}/comm").read_text().startswith("pulumi"):
             raise UserError(
                 f"stack {target.stack}: process {pid} is updating it; wait for it to end"
             )

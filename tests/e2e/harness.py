@@ -199,6 +199,7 @@ class Walk:
         committed = run(["git", "show", "HEAD:Pulumi.dev.yaml"], os.environ).out
         self.stack_file.write_text(committed)
         (self.project / ".venv").symlink_to(ROOT / ".venv")
+        self.local("tools")
 
     def remove(self) -> None:
         """End the instance and forget its files, whatever state they are in."""
@@ -228,7 +229,7 @@ class Walk:
 
     def kill_up(self, resource: str) -> None:
         """Start `up` and kill it, and Pulumi with it, while it creates `resource`."""
-        log = self.project.parent / "killed-up.log"
+        log = self.project / "killed-up.log"
         with log.open("w") as file:
             process = subprocess.Popen(
                 ["python3", "-m", "local", "up"],

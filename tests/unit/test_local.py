@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import configparser
 import json
+import os
 import shlex
+import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -289,3 +292,29 @@ def test_what_runs_before_the_environment_needs_the_standard_library_alone() -> 
     blocked = "import sys; sys.modules.update(yaml=None, cryptography=None, httpx=None); "
     code = blocked + "import local.__main__"
     subprocess.run([sys.executable, "-c", code], cwd=stack.PROJECT, check=True)
+
+
+def test_a_lock_stops_an_update_only_while_its_holder_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stack, "_pulumi", lambda *_, **__: "{}")
+    target = stack.Target("dev", {"PULUMI_BACKEND_URL": f"file://{tmp_path}"})
+    lock = tmp_path / ".pulumi/locks/organization/slipway/dev/1.json"
+    lock.parent.mkdir(parents=True)
+    program = tmp_path / "pulumi"
+    program.symlink_to(shutil.which("sleep") or "/bin/sleep")
+    holder = subprocess.Popen([program, "60"])
+    lock.write_text(json.dumps({"pid": holder.pid, "hostname": socket.gethostname()}))
+    with pytest.raises(UserError, match=f"process {holder.pid} is updating it"):
+        stack._recover(target)
+    holder.kill()
+    os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)  # ended, not yet reaped
+    stack._recover(target)
+    assert not lock.exists()
+    holder.wait()
+    lock.write_text("{")
+    stack._recover(target)
+    assert not lock.exists()
+    lock.write_text(json.dumps({"pid": 1, "hostname": "elsewhere"}))
+    with pytest.raises(UserError, match="locked by process 1 of elsewhere"):
+        stack._recover(target)
