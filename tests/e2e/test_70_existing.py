@@ -38,8 +38,11 @@ def person(walk: Walk) -> Iterator[dict[str, str]]:
     instance = json.loads((docker / "buildx/instances/slipway").read_text())
     current = {"Key": "", "Name": instance["Name"], "Global": True}
     (docker / "buildx/current").write_text(json.dumps(current))
+    # A file of their own: what points into the one-machine cluster's state is left aside.
+    kubeconfig = docker / "kubeconfig"
+    shutil.copy2(walk.environment["KUBECONFIG"], kubeconfig)
     yield {
-        "KUBECONFIG": walk.environment["KUBECONFIG"],
+        "KUBECONFIG": str(kubeconfig),
         "DOCKER_CONFIG": str(docker),
     }
     shutil.rmtree(docker)
