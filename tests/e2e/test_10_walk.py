@@ -322,10 +322,18 @@ def test_prometheus_counts_what_was_sent(walk: Walk) -> None:
 
 def test_prometheus_reads_no_stranger(walk: Walk) -> None:
     """All targets are up: itself, the model servers' pods and the gateway's."""
-    with harness.http_client() as client:
-        answer = client.get(f"{PROMETHEUS}/api/v1/targets", params={"state": "active"})
-    targets = answer.json()["data"]["activeTargets"]
-    assert {target["health"] for target in targets} == {"up"}, targets
+
+    def active() -> list[dict[str, Any]]:
+        with harness.http_client() as client:
+            answer = client.get(f"{PROMETHEUS}/api/v1/targets", params={"state": "active"})
+        targets: list[dict[str, Any]] = answer.json()["data"]["activeTargets"]
+        return targets
+
+    # A pod that the autoscaler has just added is unknown until its first scrape.
+    until(
+        "every target up", lambda: {target["health"] for target in active()} == {"up"}, seconds=30
+    )
+    targets = active()
     assert {target["labels"].get("namespace", "") for target in targets} == {
         "",
         "models",
