@@ -31,18 +31,16 @@ def _lock(instance: Instance) -> Path:
 
 def _up(instance: Instance, times: dict[str, float]) -> None:
     node.check_owner(instance)
-    if not node.is_running(instance):
+    if node.is_running(instance):
+        _wait(instance, "kube-apiserver", lambda: _ready(instance), 60)
+    else:
+        # Before the images are copied; the start itself looks again.
         node.check(instance)
-    instance.state.mkdir(parents=True, exist_ok=True)
-    (instance.state / "registry").mkdir(exist_ok=True)
-    if not node.is_running(instance):
+        (instance.state / "registry").mkdir(parents=True, exist_ok=True)
         images.restore(instance)
         with step("cluster: control plane", times):
             node.start(instance)
             _wait(instance, "kube-apiserver", lambda: _ready(instance), 120)
-    else:
-        node.start(instance)
-        _wait(instance, "kube-apiserver", lambda: _ready(instance), 60)
     if not images.present(instance):
         with step("cluster: base images", times):
             socket = instance.state / "buildkit.sock"
