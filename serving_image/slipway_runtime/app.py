@@ -1,4 +1,4 @@
-"""The model server's HTTP: an ASGI application.
+"""The model server's HTTP: an ASGI application, in each front worker.
 
 ===================  ===============================================================================
 endpoint             answer
@@ -6,6 +6,7 @@ endpoint             answer
 POST /invocations    a prediction, by MLflow's scoring protocol (see `protocol`)
 GET /ping, /health   200 and a newline once the model is loaded, else 503; as in MLflow
 GET /version         the version of MLflow, as text; as in MLflow
+/v2, /v2/...         the Open Inference Protocol (see `app_v2`)
 GET /health/live     200 as long as the event loop turns
 GET /health/startup  200 once the model is loaded, else 503
 GET /health/ready    200 once the model is loaded, until the server is told to stop; else 503
@@ -13,15 +14,18 @@ GET /metrics         the metrics, in Prometheus' formats (see `metrics`)
 ===================  ===============================================================================
 
 Every answer carries ``x-model-name`` and ``x-model-version``; every error is a JSON object with
-``error_code`` and ``message``. Endpoints speak HTTP only; parsing and prediction happen in a pool
-of threads, off the event loop, so that health and metrics answer while a model works.
+``error_code`` and ``message``, and carries ``x-request-id``: the request's own, or a new one. In a
+server, `hot` takes the plainest predictions out before they get here.
 """
 
 import asyncio
 import logging
+import re
 import time
+import uuid
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
@@ -32,61 +36,85 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from slipway_runtime.errors import ErrorType, RequestError
+from slipway_runtime.fast import FastPath
 from slipway_runtime.metrics import Metrics
 from slipway_runtime.settings import ServerSettings
+
+_T = TypeVar("_T")
 
 _log = logging.getLogger("slipway.app")
 
 _SWALLOWED_TIMES_LIMIT: Final = 4
 _ERROR_CODES: Final = {404: "ENDPOINT_NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
-_SERVER_FAULTS: Final[frozenset[ErrorType]] = frozenset({"model_error", "timeout", "internal"})
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+_JSON: Final = "application/json"
 
 
-class Scoring(Protocol):
-    """What answers a prediction request; `protocol.Scorer` in a running server."""
+class Backend(Protocol):
+    """What answers a request that no compiled model answers; the model process, in a server."""
 
-    def score(self, body: bytes, content_type: str | None) -> bytes:
-        """Returns the JSON body of the prediction, or raises `RequestError`."""
+    async def score(self, body: bytes, content_type: str | None, request_id: str) -> bytes:
+        """Returns the JSON body of a prediction, or raises `RequestError`."""
+
+    async def infer(
+        self, body: bytes, header_length: int | None, request_id: str
+    ) -> tuple[bytes, int | None]:
+        """Returns an answer of the Open Inference Protocol, or raises `RequestError`."""
 
 
 class ModelServer:
-    """The state of one model server and its ASGI application, ``app``.
+    """The state of one front worker and its ASGI application, ``app``.
 
     Args:
         settings: what to serve and the limits to keep.
+        backend: answers what the compiled model does not.
         mlflow_version: what ``/version`` answers.
+        server: the process id of the server this worker is part of, by default its own.
+        routes: further endpoints.
 
     Attributes:
         app: the ASGI application.
-        scorer: the loaded model, or None until it is loaded.
+        started: whether the model is loaded.
+        fast: answers plain requests with the compiled model, where there is one.
         draining: True once the server was told to stop. Readiness then fails and every answer
             closes its connection, so that proxies let go of it; requests are still answered.
+        others_loading: tells whether another front worker has yet to load its model.
         metrics: the metrics.
     """
 
-    def __init__(self, settings: ServerSettings, mlflow_version: str = "") -> None:
+    def __init__(
+        self,
+        settings: ServerSettings,
+        backend: Backend,
+        mlflow_version: str = "",
+        server: int | None = None,
+        routes: Callable[["ModelServer"], list[Route]] | None = None,
+    ) -> None:
         self.settings = settings
+        self.backend = backend
         self.mlflow_version = mlflow_version
-        self.scorer: Scoring | None = None
+        self.started = False
+        self.fast: FastPath | None = None
         self.draining = False
-        self.metrics = Metrics(settings.model_name, settings.model_version)
-        self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="predict")
+        self.others_loading: Callable[[], bool] = lambda: False
+        self.metrics = Metrics(settings.model_name, settings.model_version, server)
+        self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="fast")
         self._headers = {
             "x-model-name": settings.model_name,
             "x-model-version": settings.model_version,
         }
-        routes = [
-            Route("/invocations", self._invocations, methods=["POST"]),
-            Route("/ping", self._ping),
-            Route("/health", self._ping),
-            Route("/version", self._version),
-            Route("/health/live", self._live),
-            Route("/health/startup", self._startup),
-            Route("/health/ready", self._ready),
-            Route("/metrics", self._metrics),
-        ]
         starlette = Starlette(
-            routes=routes,
+            routes=[
+                Route("/invocations", self._invocations, methods=["POST"]),
+                Route("/ping", self._ping),
+                Route("/health", self._ping),
+                Route("/version", self._version),
+                Route("/health/live", self._live),
+                Route("/health/startup", self._startup),
+                Route("/health/ready", self._ready),
+                Route("/metrics", self._metrics),
+                *(routes(self) if routes else ()),
+            ],
             exception_handlers={HTTPException: _http_error, Exception: _internal_error},
         )
         # A path with a slash too many is an error, not a redirect that turns a POST into a GET.
@@ -114,45 +142,70 @@ class ModelServer:
         return wrapped
 
     async def _invocations(self, request: Request) -> Response:
+        async def predict(body: bytes, request_id: str) -> Response:
+            content_type = request.headers.get("content-type")
+            if self.fast is not None and content_type == _JSON:
+                # A body that `hot` left over is large or not plain: off the event loop with it.
+                answer = await self.in_thread(self.fast.answer, body)
+                if answer is not None:
+                    return Response(answer, media_type=_JSON)
+            answer = await self.backend.score(body, content_type, request_id)
+            return Response(answer, media_type=_JSON)
+
+        return await self.predicting(request, predict, _error_body)
+
+    async def in_thread(self, function: Callable[..., _T], *arguments: Any) -> _T:
+        """Returns what a function returns, called off the event loop."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, function, *arguments)
+
+    async def predicting(
+        self,
+        request: Request,
+        predict: Callable[[bytes, str], Awaitable[Response]],
+        error_body: Callable[[RequestError, str], dict[str, Any]],
+    ) -> Response:
+        """Answers a prediction request within its limits, and counts it.
+
+        Args:
+            request: the request.
+            predict: makes the answer of its body and id, or raises `RequestError`.
+            error_body: makes the JSON of an error of the error and the request's id.
+        """
+        given = request.headers.get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         with self.metrics.active.track_inprogress():
             received: float | None = None
+            failure: RequestError | None = None
             error: ErrorType | None = None
             try:
                 async with asyncio.timeout(self.settings.request_seconds):
                     body = await self._read(request)
                     self.metrics.input_size.observe(len(body))
                     received = time.perf_counter()
-                    answer = await self._predict(body, request.headers.get("content-type"))
-                response = Response(answer, media_type="application/json")
+                    if not self.started:
+                        raise _not_loaded()
+                    response = await predict(body, request_id)
             except ClientDisconnect:
                 # Nobody is left to be answered, so nothing was: it is not counted.
                 return Response(status_code=499)
-            except RequestError as failure:
-                error = failure.error_type
-                if error in _SERVER_FAULTS:
-                    _log.error("prediction failed", exc_info=failure.__cause__ or failure)
-                response = _error(failure)
-            except TimeoutError as failure:
-                error = "timeout"
-                _log.error("prediction timed out", exc_info=failure)
+            except RequestError as caught:
+                failure = caught
+            except TimeoutError:
+                _log.error("prediction timed out", extra={"request_id": request_id})
                 message = f"The request took longer than {self.settings.request_seconds} seconds."
-                response = _error(RequestError(504, "DEADLINE_EXCEEDED", message, error))
-            except Exception as failure:
-                error = "internal"
-                _log.error("request failed", exc_info=failure)
-                response = _error(RequestError(500, "INTERNAL_ERROR", "Internal error.", error))
+                failure = RequestError(504, "DEADLINE_EXCEEDED", message, "timeout")
+            except Exception as caught:
+                _log.error("request failed", exc_info=caught, extra={"request_id": request_id})
+                failure = RequestError(500, "INTERNAL_ERROR", "Internal error.", "internal")
+            if failure is not None:
+                error = failure.error_type
+                headers = {"x-request-id": request_id} | failure.headers
+                content = error_body(failure, request_id)
+                response = JSONResponse(content, failure.status, headers)
             now = time.perf_counter()
             self.metrics.answered(now - (now if received is None else received), error)
             return response
-
-    async def _predict(self, body: bytes, content_type: str | None) -> bytes:
-        scorer = self.scorer
-        if scorer is None:
-            headers = {"retry-after": "1"}
-            message = "The model is not loaded yet."
-            raise RequestError(503, "TEMPORARILY_UNAVAILABLE", message, "not_ready", headers)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, scorer.score, body, content_type)
 
     async def _read(self, request: Request) -> bytes:
         """Returns the request's body.
@@ -190,25 +243,25 @@ class ModelServer:
         return RequestError(413, "PAYLOAD_TOO_LARGE", message, "payload_too_large", headers)
 
     async def _ping(self, _: Request) -> Response:
-        if self.scorer is None:
+        if not self.started:
             return _unavailable("The model is not loaded yet.")
-        return Response("\n", media_type="application/json")
+        return Response("\n", media_type=_JSON)
 
     async def _version(self, _: Request) -> Response:
-        return Response(self.mlflow_version, media_type="application/json")
+        return Response(self.mlflow_version, media_type=_JSON)
 
     async def _live(self, _: Request) -> Response:
         return JSONResponse({"status": "live"})
 
     async def _startup(self, _: Request) -> Response:
-        if self.scorer is None:
+        if not self.started or self.others_loading():
             return _unavailable("The model is not loaded yet.")
         return JSONResponse({"status": "started"})
 
     async def _ready(self, _: Request) -> Response:
         if self.draining:
             return _unavailable("The server is stopping.")
-        if self.scorer is None:
+        if not self.started or self.others_loading():
             return _unavailable("The model is not loaded yet.")
         return JSONResponse({"status": "ready"})
 
@@ -217,12 +270,20 @@ class ModelServer:
         return Response(content, headers={"content-type": content_type})
 
 
+def _not_loaded() -> RequestError:
+    message = "The model is not loaded yet."
+    headers = {"retry-after": "1"}
+    return RequestError(503, "TEMPORARILY_UNAVAILABLE", message, "not_ready", headers)
+
+
 def _body(code: str, message: str) -> dict[str, str]:
     return {"error_code": code, "message": message}
 
 
-def _error(error: RequestError) -> Response:
-    return JSONResponse(_body(error.code, error.message), error.status, error.headers)
+def _error_body(error: RequestError, request_id: str) -> dict[str, Any]:
+    body = _body(error.code, error.message)
+    # What the log has a trace of can be found there.
+    return body | {"request_id": request_id} if error.status >= 500 else body
 
 
 def _unavailable(message: str) -> Response:

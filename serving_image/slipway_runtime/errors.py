@@ -15,6 +15,7 @@ ErrorType = Literal[
     "model_error",
     "timeout",
     "not_ready",
+    "overloaded",
     "internal",
 ]
 """What a failed prediction is counted as in ``model_prediction_errors_total{error_type}``.
@@ -23,6 +24,9 @@ The first four are the client's doing; the others are the server's or the model'
 """
 
 ERROR_TYPES: Final[tuple[ErrorType, ...]] = get_args(ErrorType)
+
+SERVER_FAULTS: Final[frozenset[ErrorType]] = frozenset({"model_error", "timeout", "internal"})
+"""Those that are logged one by one, with a trace where there is one."""
 
 
 class RequestError(Exception):

@@ -8,14 +8,21 @@ model_prediction_errors_total     counter    those of them answered with an erro
 model_prediction_latency_seconds  histogram  whole request received to answer ready, of each of them
 model_active_requests             gauge      prediction requests being received or worked on
 model_input_size_bytes            histogram  size of each body that was received whole
+model_compiled_predictions_total  counter    those answered by the compiled model
+model_compiled                    gauge      1 while a compiled model is in service, by engine
 ================================  =========  =======================================================
 
 So errors / predictions is the error rate. Every series exists from the start, at zero: a rate over
-an error that has not happened yet is 0, not "no data". One process serves a pod, so the counters
-are whole.
+an error that has not happened yet is 0, not "no data".
+
+A server has several front workers, and a scrape reaches one of them: they count in files that all
+of them read (prometheus_client's multiprocess mode, on where ``PROMETHEUS_MULTIPROC_DIR`` is set),
+so each tells the sum. ``process_*`` are sums over the server's processes.
 """
 
-from typing import Final
+import os
+from collections.abc import Iterator
+from typing import Any, Final
 
 from prometheus_client import (
     CollectorRegistry,
@@ -23,10 +30,12 @@ from prometheus_client import (
     Gauge,
     Histogram,
     PlatformCollector,
-    ProcessCollector,
     disable_created_metrics,
 )
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from slipway_runtime.errors import ERROR_TYPES, ErrorType
 
@@ -55,6 +64,8 @@ LATENCY_BUCKETS: Final = (
 SIZE_BUCKETS: Final = tuple(float(256 * 4**power) for power in range(10))
 """Upper bounds in bytes, 256 B to 64 MiB, each four times the one before."""
 
+ENGINES: Final = ("linear", "trees")
+
 
 class Metrics:
     """The metrics of one model version, in a registry of their own.
@@ -62,54 +73,87 @@ class Metrics:
     Args:
         model_name: value of the label ``model_name``.
         model_version: value of the label ``model_version``.
+        server: the process whose and whose children's memory and CPU are told, by default this one.
     """
 
-    def __init__(self, model_name: str, model_version: str) -> None:
+    def __init__(self, model_name: str, model_version: str, server: int | None = None) -> None:
         # Doubles the number of series to say when each began; nobody asks for it.
         disable_created_metrics()
         self._registry = CollectorRegistry()
         labels = {"model_name": model_name, "model_version": model_version}
         names = tuple(labels)
+        self._documentation: dict[str, str] = {}
+
+        def described(name: str, documentation: str) -> tuple[str, str]:
+            self._documentation[name.removesuffix("_total")] = documentation
+            return name, documentation
+
         predictions = Counter(
-            "model_predictions_total",
-            "Prediction requests answered, with or without success.",
+            *described(
+                "model_predictions_total", "Prediction requests answered, with or without success."
+            ),
             names,
             registry=self._registry,
         )
         errors = Counter(
-            "model_prediction_errors_total",
-            "Prediction requests answered with an error, by its type.",
+            *described(
+                "model_prediction_errors_total",
+                "Prediction requests answered with an error, by its type.",
+            ),
             (*names, "error_type"),
             registry=self._registry,
         )
         latency = Histogram(
-            "model_prediction_latency_seconds",
-            "Time from the whole request received to the answer ready.",
+            *described(
+                "model_prediction_latency_seconds",
+                "Time from the whole request received to the answer ready.",
+            ),
             names,
             buckets=LATENCY_BUCKETS,
             registry=self._registry,
         )
         active = Gauge(
-            "model_active_requests",
-            "Prediction requests being received or worked on.",
+            *described(
+                "model_active_requests", "Prediction requests being received or worked on."
+            ),
             names,
             registry=self._registry,
+            multiprocess_mode="livesum",
         )
         size = Histogram(
-            "model_input_size_bytes",
-            "Size of the body of a prediction request.",
+            *described("model_input_size_bytes", "Size of the body of a prediction request."),
             names,
             buckets=SIZE_BUCKETS,
             registry=self._registry,
         )
+        by_compiled = Counter(
+            *described(
+                "model_compiled_predictions_total",
+                "Prediction requests answered by the compiled model.",
+            ),
+            names,
+            registry=self._registry,
+        )
+        compiled = Gauge(
+            *described("model_compiled", "1 while a compiled model is in service, by its engine."),
+            (*names, "engine"),
+            registry=self._registry,
+            multiprocess_mode="livemin",
+        )
         self._predictions = predictions.labels(**labels)
+        self._by_compiled = by_compiled.labels(**labels)
         self._latency = latency.labels(**labels)
         self._errors = {kind: errors.labels(**labels, error_type=kind) for kind in ERROR_TYPES}
+        self._compiled = {name: compiled.labels(**labels, engine=name) for name in ENGINES}
         self.active = active.labels(**labels)
         self.input_size = size.labels(**labels)
-        # The process' own memory, CPU and file descriptors, under their customary names.
-        ProcessCollector(registry=self._registry)
-        PlatformCollector(registry=self._registry)
+        self._scraped = self._registry
+        if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+            self._scraped = CollectorRegistry()
+            self._scraped.register(_Shared(self._documentation))
+        # The processes' own memory, CPU and file descriptors, under their customary names.
+        self._scraped.register(_Processes(server or os.getpid()))
+        PlatformCollector(registry=self._scraped)
 
     def answered(self, seconds: float, error: ErrorType | None = None) -> None:
         """Counts one answered prediction request.
@@ -123,6 +167,23 @@ class Metrics:
         if error is not None:
             self._errors[error].inc()
 
+    def answered_compiled(self, size: int, seconds: float) -> None:
+        """Counts one prediction by the compiled model.
+
+        Args:
+            size: of the request's body, in bytes.
+            seconds: as in `answered`.
+        """
+        self.input_size.observe(size)
+        self._predictions.inc()
+        self._by_compiled.inc()
+        self._latency.observe(seconds)
+
+    def compiled(self, engine: str | None) -> None:
+        """Tells which engine's compiled model is in service, if any."""
+        for name, gauge in self._compiled.items():
+            gauge.set(name == engine)
+
     def render(self, accept: str) -> tuple[bytes, str]:
         """Returns the exposition, in the format that ``accept`` prefers, and its content type.
 
@@ -130,4 +191,75 @@ class Metrics:
             accept: the request's Accept header; Prometheus' text format where it is empty.
         """
         encode, content_type = choose_encoder(accept)
-        return encode(self._registry), content_type
+        return encode(self._scraped), content_type
+
+
+class _Shared(Collector):
+    """What all front workers counted, each metric with its own words instead of the library's."""
+
+    def __init__(self, documentation: dict[str, str]) -> None:
+        self._documentation = documentation
+        self._collector = MultiProcessCollector(CollectorRegistry())
+
+    def collect(self) -> Iterator[Any]:
+        for metric in self._collector.collect():
+            metric.documentation = self._documentation.get(metric.name, metric.documentation)
+            yield metric
+
+
+class _Processes(Collector):
+    """Memory, CPU and descriptors of the server's processes, summed. Source: proc(5)."""
+
+    def __init__(self, server: int) -> None:
+        self._server = server
+        self._page = os.sysconf("SC_PAGE_SIZE")
+        self._tick = os.sysconf("SC_CLK_TCK")
+
+    def collect(self) -> Iterator[Any]:
+        resident = virtual = descriptors = 0
+        seconds = 0.0
+        started: float | None = None
+        for process in self._members():
+            try:
+                with open(f"/proc/{process}/stat") as file:
+                    fields = file.read().rpartition(")")[2].split()
+                descriptors += len(os.listdir(f"/proc/{process}/fd"))
+            except OSError:
+                continue
+            seconds += (int(fields[11]) + int(fields[12])) / self._tick
+            virtual += int(fields[20])
+            resident += int(fields[21]) * self._page
+            if process == self._server:
+                started = int(fields[19]) / self._tick + _boot_time()
+        gauges = {
+            "process_resident_memory_bytes": ("Resident memory size in bytes.", resident),
+            "process_virtual_memory_bytes": ("Virtual memory size in bytes.", virtual),
+            "process_open_fds": ("Number of open file descriptors.", descriptors),
+        }
+        for name, (documentation, value) in gauges.items():
+            yield GaugeMetricFamily(name, documentation, value)
+        yield CounterMetricFamily(
+            "process_cpu_seconds_total", "Total user and system CPU time in seconds.", seconds
+        )
+        if started is not None:
+            documentation = "Start time of the process since unix epoch in seconds."
+            yield GaugeMetricFamily("process_start_time_seconds", documentation, started)
+
+    def _members(self) -> list[int]:
+        """Returns the server and its children; they have none of their own."""
+        members = [self._server]
+        for name in os.listdir("/proc"):
+            if name.isdecimal():
+                try:
+                    with open(f"/proc/{name}/stat") as file:
+                        parent = int(file.read().rpartition(")")[2].split()[1])
+                except OSError:
+                    continue
+                if parent == self._server:
+                    members.append(int(name))
+        return members
+
+
+def _boot_time() -> int:
+    with open("/proc/stat") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("btime"))

@@ -9,6 +9,11 @@ are the statuses. What differs, deliberately:
 - A body that MLflow's parsers fail on in a way MLflow did not foresee (a number of 5,000 digits,
   JSON nested too deep) is 400 and not 500: a client must not be able to make a version look broken.
 - A request without a content type is 415 and not 500.
+- The model's own failure is 500, so that it counts against the version: an exception of its code
+  on an input that the signature allows and that holds no missing, infinite or huge number. Without
+  a signature nobody can say whose fault it is, and it stays 400.
+
+It also answers the Open Inference Protocol (see `v2`) with the same model.
 
 This module knows nothing of HTTP beyond the content type. Importing it imports MLflow, which takes
 seconds: import it where a model is about to be loaded.
@@ -23,17 +28,22 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+import numpy as np
 from mlflow.exceptions import MlflowException
 from mlflow.models.utils import _enforce_params_schema
 from mlflow.pyfunc import PyFuncModel, scoring_server
 from mlflow.version import VERSION as MLFLOW_VERSION
 
+from slipway_runtime import v2
 from slipway_runtime.errors import RequestError
+from slipway_runtime.modelfile import ModelFile
 
 __all__ = ["MLFLOW_VERSION", "Scorer", "load_model"]
 
 _FORMATS: Final = ("dataframe_split", "dataframe_records", "instances", "inputs")
 _NAMES_SHOWN: Final = 20
+# Beyond it a number is infinite in the single precision that many models compute in.
+_LARGEST: Final = float(np.finfo(np.float32).max)
 _FAILED_COLUMN: Final = re.compile(r"Failed to convert column (.*?) to type '", re.DOTALL)
 
 
@@ -61,10 +71,14 @@ class Scorer:
 
     Args:
         model: the model, from `load_model`.
+        facts: what its ``MLmodel`` says.
+        identity: its name and version.
     """
 
-    def __init__(self, model: PyFuncModel) -> None:
+    def __init__(self, model: PyFuncModel, facts: ModelFile, identity: tuple[str, str]) -> None:
         self._model = model
+        self._facts = facts
+        self._identity = identity
         self._metadata = model.metadata
         self._input_schema = model.metadata.get_input_schema()
         self._params_schema = model.metadata.get_params_schema()
@@ -81,17 +95,7 @@ class Scorer:
             RequestError: there is no prediction; it carries the answer to give instead.
         """
         data, params, unwrapped = self._parse(body, _media_type(content_type))
-        try:
-            if self._takes_params:
-                prediction = self._model.predict(data, params=params)
-            else:
-                prediction = self._model.predict(data)
-        except MlflowException as error:
-            self._raise_prediction_error(error, data, params)
-        except Exception as error:
-            raise RequestError(
-                400, "BAD_REQUEST", "The model could not evaluate this input.", "model_error"
-            ) from error
+        prediction = self._predict(data, params)
         output = io.StringIO()
         try:
             if unwrapped:
@@ -102,6 +106,37 @@ class Scorer:
             message = "The model's prediction cannot be written as JSON."
             raise RequestError(500, "INTERNAL_ERROR", message, "model_error") from error
         return output.getvalue().encode()
+
+    def infer(self, body: bytes, header_length: int | None) -> tuple[bytes, int | None]:
+        """Answers a request of the Open Inference Protocol.
+
+        Args:
+            body: the request's body.
+            header_length: of the JSON at its start, where tensors in binary follow it.
+
+        Returns:
+            The answer's body and the length of the JSON at its start, if tensors follow.
+
+        Raises:
+            RequestError: there is no prediction; it carries the answer to give instead.
+        """
+        request = v2.decode(body, header_length)
+        data = v2.model_input(request, self._facts.inputs)
+        outputs = v2.outputs_of(self._predict(data, v2.params(request)))
+        return v2.encode(outputs, request, *self._identity)
+
+    def _predict(self, data: Any, params: Any) -> Any:
+        try:
+            if self._takes_params:
+                return self._model.predict(data, params=params)
+            return self._model.predict(data)
+        except MlflowException as error:
+            self._raise_prediction_error(error, data, params)
+        except Exception as error:
+            message = "The model could not evaluate this input."
+            if self._input_schema is not None and _plain(data):
+                raise RequestError(500, "INTERNAL_ERROR", message, "model_error") from error
+            raise RequestError(400, "BAD_REQUEST", message, "model_error") from error
 
     def warm_up(self, path: Path) -> bool:
         """Answers the model's own example, so that no client pays for what is done only once.
@@ -195,6 +230,22 @@ class Scorer:
             return f": missing {_names(missing)}"
         expected = _names(f"{name} {_type(spec)}" for name, spec in schema.input_dict().items())
         return f", which is: {expected}"
+
+
+def _plain(data: Any) -> bool:
+    """Tells whether input holds no missing, infinite or huge number, as far as can be seen."""
+    if isinstance(data, dict):
+        return all(_plain(value) for value in data.values())
+    if hasattr(data, "isna"):
+        if bool(np.asarray(data.isna()).any()):
+            return False
+        numbers = data.select_dtypes("number") if hasattr(data, "select_dtypes") else data
+        data = np.asarray(numbers)
+    if isinstance(data, list):
+        return None not in data
+    if isinstance(data, np.ndarray) and data.dtype.kind in "fiu":
+        return bool(np.isfinite(data).all() and (np.abs(data) <= _LARGEST).all())
+    return True
 
 
 def _type(spec: Any) -> str:

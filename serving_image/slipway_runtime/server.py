@@ -2,140 +2,215 @@
 
 ``python -m slipway_runtime.server``, configured by environment variables (see `settings`).
 
-It listens at once and loads the model meanwhile, so that probes get answers instead of refused
-connections. One process, one model, one event loop: a pod that needs more is given more replicas.
+It starts the processes that do the work, and starts again what dies:
 
-On SIGTERM (or SIGINT) readiness turns 503 and requests are still answered for ``DRAIN_SECONDS``;
-then the server stops listening, finishes the requests in flight within ``GRACE_SECONDS`` and exits
-0. A second signal skips what is left of the drain. Exit code 1: a bad setting, a port in use, a
-model that does not load; the reason is one line in the log and the container's termination message.
+- ``WORKERS`` front workers (see `worker`), which share the listening socket and answer plain
+  requests with a compiled model, where there is one;
+- a model process for each (see `model_process`), which holds the model and answers the rest.
+
+This process imports the standard library alone: it is small, and has nothing to fail with.
+
+On SIGTERM (or SIGINT) the workers drain and end, then the model processes; exit code 0. Exit code
+1: a bad setting, a port in use, a model that does not load, processes that die again and again; the
+reason is one line in the log and the container's termination message.
 """
 
-import asyncio
 import contextlib
-import gc
 import logging
 import os
+import shutil
 import signal
 import socket
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Generator
-from typing import TYPE_CHECKING
-
-import uvicorn
-import uvloop
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
 
 from slipway_runtime import logs
-from slipway_runtime.app import ModelServer
+from slipway_runtime.board import Board, State
 from slipway_runtime.settings import ServerSettings, SettingsError
-
-if TYPE_CHECKING:
-    from slipway_runtime.protocol import Scorer
 
 _log = logging.getLogger("slipway.server")
 
-# Longer than a proxy keeps an idle connection (Envoy: one hour): where the server is the one to
-# close, a request may cross the close on the wire and fail.
-_KEEP_ALIVE_SECONDS = 3700
+_BACKLOG: Final = 2048
+_FAILED: Final = 1
+# Of one process: deaths within so many seconds that are too many.
+_DEATHS: Final = 6
+_DEATHS_SECONDS: Final = 60.0
+_FIRST_PAUSE: Final = 0.1
+_KILL_SECONDS: Final = 5.0
 
 
 class StartError(Exception):
     """The server cannot start; the message says why, in one line."""
 
 
-class _Server(uvicorn.Server):
-    """Uvicorn without its signal handlers, which stop at once and end as killed."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        yield
+class ChildFailedError(Exception):
+    """A process ended in a way that another start does not mend."""
 
 
-def _load(settings: ServerSettings) -> tuple["Scorer", str]:
-    """Loads the model; it takes seconds, so it runs in a thread.
+@dataclass
+class Child:
+    """One process of the server's, started again when it dies.
 
-    Returns:
-        What answers requests, and MLflow's version.
-
-    Raises:
-        StartError: the model does not load.
+    Attributes:
+        module: what it runs.
+        place: its number among those of its kind.
+        environment: what it is told besides the server's own environment.
+        descriptors: the file descriptors it inherits.
+        process: the running one, or None.
+        deaths: when it died, lately.
+        due: when it is to be started (`time.monotonic`).
     """
-    started = time.perf_counter()
-    try:
-        from slipway_runtime import protocol
 
-        logs.adopt_mlflow_loggers()
-        scorer = protocol.Scorer(protocol.load_model(settings.model_path))
-    except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise StartError(f"the model in {settings.model_path} does not load: {reason}") from error
-    try:
-        warm = scorer.warm_up(settings.model_path)
-    except Exception as error:
-        # Not a reason to stay away: the example may be off where the model is not.
-        _log.warning("the model fails on its own input example", exc_info=error)
-        warm = False
-    logs.silence_per_request_warnings()
-    # The hundred thousands of objects made so far stay for good: no collection need visit them.
-    gc.collect()
-    gc.freeze()
-    seconds = round(time.perf_counter() - started, 3)
-    _log.info("ready", extra={"load_seconds": seconds, "warmed_up": warm})
-    return scorer, protocol.MLFLOW_VERSION
+    module: str
+    place: int
+    environment: dict[str, str]
+    descriptors: tuple[int, ...] = ()
+    process: "subprocess.Popen[bytes] | None" = None
+    deaths: list[float] = field(default_factory=list)
+    due: float = 0.0
+
+    def start(self) -> None:
+        """Starts it."""
+        self.process = subprocess.Popen(  # noqa: S603  (this package's own module)
+            [sys.executable, "-m", self.module],
+            env={**os.environ, **self.environment},
+            pass_fds=self.descriptors,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def died(self, code: int, now: float) -> None:
+        """Notes its death, and when to start it again.
+
+        Raises:
+            ChildFailedError: it died too often, or said that it cannot run.
+        """
+        self.process = None
+        if code == _FAILED:
+            raise ChildFailedError("")
+        self.deaths = [death for death in self.deaths if now - death < _DEATHS_SECONDS] + [now]
+        reason = f"signal {-code}" if code < 0 else f"exit code {code}"
+        fields = {"module": self.module, "place": self.place, "reason": reason}
+        _log.error("a process died", extra=fields)
+        if len(self.deaths) >= _DEATHS:
+            died = f"{self.module} died {_DEATHS} times within {_DEATHS_SECONDS:g} seconds"
+            raise ChildFailedError(f"{died}, last by {reason}")
+        self.due = now + _FIRST_PAUSE * 2 ** (len(self.deaths) - 1)
 
 
-async def serve(settings: ServerSettings) -> None:
-    """Serves until a signal ends it.
+class Server:
+    """The server's processes.
 
-    Raises:
-        StartError: the port is in use or the model does not load.
+    Args:
+        settings: what to serve.
+        listener: the listening socket.
+        scratch: a folder of its own.
     """
-    model_server = ModelServer(settings)
-    config = uvicorn.Config(
-        model_server.app,
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=settings.grace_seconds,
-    )
-    logging.getLogger("uvicorn").setLevel(logging.ERROR)
-    server = _Server(config)
-    listener = _listen(settings.host, settings.port)
-    loop = asyncio.get_running_loop()
 
-    def stop() -> None:
-        server.should_exit = True
+    def __init__(self, settings: ServerSettings, listener: socket.socket, scratch: Path) -> None:
+        self._stopping = False
+        self._board_path = scratch / "board"
+        Board.make(self._board_path, settings.workers)
+        counts = scratch / "metrics"
+        counts.mkdir()
+        self._workers: list[Child] = []
+        self._models: list[Child] = []
+        for place in range(settings.workers):
+            folder = scratch / f"model{place}"
+            folder.mkdir()
+            line = {"SLIPWAY_SOCKET": str(scratch / f"model{place}.sock")}
+            model = line | {"SLIPWAY_SCRATCH": str(folder)}
+            self._models.append(Child("slipway_runtime.model_process", place, model))
+            worker = line | {
+                "SLIPWAY_BOARD": str(self._board_path),
+                "SLIPWAY_PLACE": str(place),
+                "SLIPWAY_LISTEN_FD": str(listener.fileno()),
+                "PROMETHEUS_MULTIPROC_DIR": str(counts),
+            }
+            descriptors = (listener.fileno(),)
+            self._workers.append(Child("slipway_runtime.worker", place, worker, descriptors))
+        self._counts = counts
+        self._folders = {child.place: Path(child.environment["SLIPWAY_SCRATCH"]) for child in self._models}
+        self._board = Board.open(self._board_path)
 
-    def drain() -> None:
-        if model_server.draining:
-            stop()
-            return
-        model_server.draining = True
-        _log.info("stopping", extra={"drain_seconds": settings.drain_seconds})
-        loop.call_later(settings.drain_seconds, stop)
+    def run(self) -> None:
+        """Starts the processes and looks after them until they are to stop and have stopped.
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, drain)
-
-    async def load() -> None:
+        Raises:
+            ChildFailedError: a process cannot run; the others are ended.
+        """
+        # A signal makes `sigtimedwait` return; it is never delivered in any other way.
+        watched = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
+        signal.pthread_sigmask(signal.SIG_BLOCK, watched)
         try:
-            scorer, version = await asyncio.to_thread(_load, settings)
-        except BaseException:
-            stop()
-            raise
-        model_server.mlflow_version = version
-        model_server.scorer = scorer
+            while True:
+                self._start_due()
+                if self._stopping and not any(child.process for child in self._workers):
+                    return
+                received = signal.sigtimedwait(watched, self._patience())
+                if received is not None and received.si_signo in (signal.SIGTERM, signal.SIGINT):
+                    self._stop()
+                self._reap()
+        finally:
+            self._end()
 
-    loading = asyncio.create_task(load())
-    await server.serve(sockets=[listener])
-    model_server.close()
-    if loading.done():
-        loading.result()
+    def _patience(self) -> float:
+        now = time.monotonic()
+        waits = [child.due - now for child in self._children() if child.process is None]
+        return max(0.01, min([*waits, 1.0]))
+
+    def _children(self) -> list[Child]:
+        return [*self._models, *self._workers]
+
+    def _start_due(self) -> None:
+        now = time.monotonic()
+        for child in self._children():
+            if child.process is None and child.due <= now and not self._stopping:
+                child.start()
+
+    def _stop(self) -> None:
+        self._stopping = True
+        for child in self._workers:
+            if child.process is not None:
+                child.process.send_signal(signal.SIGTERM)
+
+    def _reap(self) -> None:
+        for child in self._children():
+            process = child.process
+            if process is None or (code := process.poll()) is None:
+                continue
+            if child in self._workers:
+                # A gauge of a process that is gone would count for ever.
+                for file in self._counts.glob(f"gauge_live*_{process.pid}.db"):
+                    file.unlink(missing_ok=True)
+                self._board.set(child.place, State.RESTARTING)
+            else:
+                socket_path = Path(child.environment["SLIPWAY_SOCKET"])
+                socket_path.unlink(missing_ok=True)
+                folder = self._folders[child.place]
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+            if self._stopping:
+                child.process = None
+            else:
+                child.died(code, time.monotonic())
+
+    def _end(self) -> None:
+        """Ends what still runs."""
+        running = [child.process for child in self._children() if child.process is not None]
+        for process in running:
+            process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + _KILL_SECONDS
+        for process in running:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, deadline - time.monotonic()))
+            if process.poll() is None:
+                process.kill()
+                process.wait()
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -144,6 +219,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
         raise StartError(f"cannot listen on {host}:{port}: {error.strerror}") from error
@@ -155,10 +231,18 @@ def main() -> int:
     logs.configure()
     try:
         settings = ServerSettings.from_env()
+        listener = _listen(settings.host, settings.port)
         fields = {"model": settings.model_name, "version": settings.model_version}
-        _log.info("start", extra=fields | {"port": settings.port, "pid": os.getpid()})
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(settings))
+        fields |= {"port": str(settings.port), "workers": str(settings.workers)}
+        _log.info("start", extra=fields | {"pid": os.getpid()})
+        with tempfile.TemporaryDirectory(prefix="slipway-", ignore_cleanup_errors=True) as scratch:
+            Server(settings, listener, Path(scratch)).run()
+    except ChildFailedError as error:
+        # A process that cannot run has said why itself.
+        if str(error):
+            _log.error(str(error))
+            logs.write_termination_message(str(error))
+        return 1
     except (SettingsError, StartError) as error:
         _log.error(str(error))
         logs.write_termination_message(str(error))
@@ -168,7 +252,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    # A prediction that outlived its deadline still holds a thread, and Python would wait for it.
-    os._exit(code)
+    sys.exit(main())

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from slipway_runtime.processes import cpu_limit
+
 
 class SettingsError(ValueError):
     """A setting that is missing or not allowed; the message names it, its value and the remedy."""
@@ -32,13 +34,20 @@ def _number(env: Mapping[str, str], name: str, default: int, low: int, high: int
     return number
 
 
+def _flag(env: Mapping[str, str], name: str, default: bool) -> bool:
+    value = env.get(name, "") or str(default)
+    if value.lower() not in ("true", "false"):
+        raise SettingsError(f"{name}: {value!r} is neither true nor false")
+    return value.lower() == "true"
+
+
 @dataclass(frozen=True)
 class ServerSettings:
     """What a model server is told by its environment.
 
     Attributes:
         model_name: ``MODEL_NAME``, required; the registered model served.
-        model_version: ``MODEL_VERSION``, required; its version.
+        model_version: ``MODEL_VERSION``, by default ``0``, for a model that is in no registry.
         model_path: ``MODEL_PATH``, by default ``/models/<model name>``; a folder with an
             ``MLmodel``.
         host: ``HOST``, by default ``0.0.0.0``; the address listened on.
@@ -52,7 +61,14 @@ class ServerSettings:
         max_request_bytes: ``MAX_REQUEST_BYTES``, by default 16 MiB; longer bodies are answered with
             413.
         threads: ``PREDICTION_THREADS``, by default as many as asyncio takes (CPUs + 4, at most 32);
-            predictions worked on at the same time.
+            predictions that a model process works on at the same time.
+        workers: ``WORKERS``, by default the CPU limit rounded down, at least 1; front workers, and
+            model processes, one for each.
+        queue: ``MAX_QUEUE``, by default 256; requests that wait for a model process. Further ones
+            are answered with 503 and Retry-After.
+        compiled: ``COMPILED``, by default ``true``; whether a model is compiled where it can be.
+        allow_pickle: ``ALLOW_PICKLE``, by default ``false``; whether a model may be loaded that
+            holds pickles, and so runs code of its own when it is loaded.
     """
 
     model_name: str
@@ -65,6 +81,10 @@ class ServerSettings:
     request_seconds: int = 60
     max_request_bytes: int = 16 * 2**20
     threads: int = 8
+    workers: int = 1
+    queue: int = 256
+    compiled: bool = True
+    allow_pickle: bool = False
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Self:
@@ -77,7 +97,7 @@ class ServerSettings:
         timeout = _number(env, "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT", 60, 1, 86_400)
         return cls(
             model_name=name,
-            model_version=_text(env, "MODEL_VERSION"),
+            model_version=_text({"MODEL_VERSION": "0"} | dict(env), "MODEL_VERSION"),
             model_path=Path(env.get("MODEL_PATH") or f"/models/{name}"),
             host=env.get("HOST") or cls.host,
             port=_number(env, "PORT", 8080, 1, 65_535),
@@ -86,4 +106,8 @@ class ServerSettings:
             request_seconds=_number(env, "REQUEST_SECONDS", timeout, 1, 86_400),
             max_request_bytes=_number(env, "MAX_REQUEST_BYTES", 16 * 2**20, 1, 2**31),
             threads=_number(env, "PREDICTION_THREADS", min(32, (os.cpu_count() or 1) + 4), 1, 256),
+            workers=_number(env, "WORKERS", cpu_limit(), 1, 256),
+            queue=_number(env, "MAX_QUEUE", cls.queue, 1, 2**20),
+            compiled=_flag(env, "COMPILED", cls.compiled),
+            allow_pickle=_flag(env, "ALLOW_PICKLE", cls.allow_pickle),
         )

@@ -1,25 +1,21 @@
-"""Reads a model version and its artifacts from an MLflow tracking server over its REST API.
+"""Asks an MLflow tracking server for model versions, over its REST API.
 
-Sources: MLflow 3.17's REST API (``model-versions/get``, ``model-versions/get-download-uri``) and
-    its
-artifact proxy (``mlflow-artifacts/artifacts``). MLflow's own client is not used for these because
-importing it costs seconds and some 190 MB, which every start of every pod would pay, and because it
-hides the difference between "not answering" and "no". It is used for artifacts that the server does
-not proxy (``s3://…``).
+Source: MLflow 3.17's REST API (``model-versions/get``, ``model-versions/get-download-uri``,
+``registered-models/alias``). MLflow's own client is not used because importing it costs seconds and
+some 190 MB, which every start of every pod would pay, and because it hides the difference between
+"not answering" and "no".
 
 Credentials: ``MLFLOW_TRACKING_USERNAME`` and ``MLFLOW_TRACKING_PASSWORD``, or
-    ``MLFLOW_TRACKING_TOKEN``,
-as in MLflow. ``REQUESTS_CA_BUNDLE`` names a certificate authority of one's own.
+``MLFLOW_TRACKING_TOKEN``, as in MLflow. ``REQUESTS_CA_BUNDLE`` names a certificate authority of
+one's own.
 """
 
 import os
-import posixpath
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
-from urllib.parse import quote, urlsplit
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 import requests
 
@@ -28,7 +24,6 @@ _T = TypeVar("_T")
 _API: Final = "/api/2.0"
 # To connect; to the next byte. The server fetches a file whole before it passes on the first byte.
 _SOCKET_SECONDS: Final = (5.0, 60.0)
-_CHUNK: Final = 1 << 20
 _FIRST_PAUSE: Final = 0.25
 _LONGEST_PAUSE: Final = 5.0
 _RETRIED_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -59,14 +54,34 @@ class ModelVersion:
     tags: dict[str, str]
 
 
-class Artifacts(Protocol):
-    """The files of one model version."""
+class Patience:
+    """How long one thing is tried again: growing pauses, for ``seconds`` since its first failure.
 
-    def sizes(self) -> dict[str, int]:
-        """Returns the size in bytes of each file by its path relative to the artifact root."""
+    Args:
+        seconds: from the first failure, or the first after the last success, to giving up.
+    """
 
-    def download(self, path: str, destination: Path) -> None:
-        """Writes one file to ``destination``, whose folder exists."""
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self.succeeded()
+
+    def succeeded(self) -> None:
+        """Starts anew: something has worked since the last failure."""
+        self._deadline: float | None = None
+        self._pause = _FIRST_PAUSE
+
+    def failed(self, error: "NotAnsweringError") -> None:
+        """Pauses before the next attempt.
+
+        Raises:
+            TrackingError: the time is up; its cause is ``error``.
+        """
+        now = time.monotonic()
+        self._deadline = now + self._seconds if self._deadline is None else self._deadline
+        if now + self._pause > self._deadline:
+            raise TrackingError(f"{error}; gave up after {self._seconds:g} seconds") from error
+        time.sleep(self._pause)
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
 
 class TrackingServer:
@@ -100,19 +115,16 @@ class TrackingServer:
         Raises:
             TrackingError: as ``attempt`` does, or the time is up.
         """
-        deadline: float | None = None
-        pause = _FIRST_PAUSE
+        patience = self.patience()
         while True:
             try:
                 return attempt()
             except NotAnsweringError as error:
-                now = time.monotonic()
-                deadline = now + self._timeout if deadline is None else deadline
-                if now + pause > deadline:
-                    message = f"{error}; gave up after {self._timeout:g} seconds"
-                    raise TrackingError(message) from error
-                time.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
+                patience.failed(error)
+
+    def patience(self) -> Patience:
+        """Returns the patience of one call."""
+        return Patience(self._timeout)
 
     def model_version(self, name: str, version: int) -> ModelVersion:
         """Returns a registered version; one still being registered is waited for.
@@ -124,7 +136,7 @@ class TrackingServer:
 
         def attempt() -> ModelVersion:
             path = "/mlflow/model-versions/get"
-            found = self._json(path, {"name": name, "version": str(version)})["model_version"]
+            found = self.json(path, {"name": name, "version": str(version)})["model_version"]
             status = found.get("status", "READY")
             if status == "PENDING_REGISTRATION":
                 raise NotAnsweringError(f"{name} {version} is still being registered")
@@ -136,23 +148,33 @@ class TrackingServer:
 
         return self.retrying(attempt)
 
-    def artifacts(self, name: str, version: int) -> Artifacts:
-        """Returns access to a version's files: proxied by the server, or through MLflow's client.
+    def version_of_alias(self, name: str, alias: str) -> int:
+        """Returns the version that an alias of a registered model stands for now.
+
+        Raises:
+            TrackingError: there is no such model or alias, or the server does not answer.
+        """
+        query = {"name": name, "alias": alias}
+        answer = self.retrying(lambda: self.json("/mlflow/registered-models/alias", query))
+        return int(answer["model_version"]["version"])
+
+    def artifact_uri(self, name: str, version: int) -> str:
+        """Returns where a version's artifacts are: ``mlflow-artifacts:/…``, ``s3://…``, others.
 
         Raises:
             TrackingError: the version is not registered or the server does not answer.
         """
-        path, query = (
-            "/mlflow/model-versions/get-download-uri",
-            {"name": name, "version": str(version)},
-        )
-        uri = str(self.retrying(lambda: self._json(path, query))["artifact_uri"])
-        parts = urlsplit(uri)
-        if parts.scheme == "mlflow-artifacts" and not parts.netloc:
-            return _ProxiedArtifacts(self, parts.path.strip("/"))
-        return _ClientArtifacts(self, uri)
+        path = "/mlflow/model-versions/get-download-uri"
+        query = {"name": name, "version": str(version)}
+        return str(self.retrying(lambda: self.json(path, query))["artifact_uri"])
 
-    def _json(self, path: str, query: dict[str, str]) -> dict[str, Any]:
+    def json(self, path: str, query: dict[str, str]) -> dict[str, Any]:
+        """Returns the answer to one GET under the REST API, a JSON object.
+
+        Raises:
+            NotAnsweringError: as `get`, or the answer broke off.
+            TrackingError: as `get`, or the answer is no JSON object.
+        """
         with self.get(path, query) as response:
             try:
                 answer = response.json()
@@ -162,104 +184,31 @@ class TrackingServer:
                 raise TrackingError(f"{self.uri}{path} did not answer as MLflow does")
             return answer
 
-    def get(self, path: str, query: dict[str, str] | None = None) -> requests.Response:
+    def get(
+        self, path: str, query: dict[str, str] | None = None, headers: dict[str, str] | None = None
+    ) -> requests.Response:
         """Sends one GET under the REST API; the body is not read yet. Close the response.
 
         Raises:
             NotAnsweringError: no connection, or a status that passes.
-            TrackingError: any other status but 200.
+            TrackingError: any other status but 200 and 206.
         """
         url = f"{self.uri}{_API}{path}"
         try:
-            response = self._session.get(url, params=query, stream=True, timeout=_SOCKET_SECONDS)
+            response = self._session.get(
+                url, params=query, headers=headers, stream=True, timeout=_SOCKET_SECONDS
+            )
         except (requests.ConnectionError, requests.Timeout) as error:
             raise NotAnsweringError(f"the tracking server {self.uri} is not answering") from error
         except requests.RequestException as error:
             raise TrackingError(f"{url}: {error}") from error
-        if response.status_code == 200:
+        if response.status_code in (200, 206):
             return response
         reason = _reason(response)
         response.close()
         if response.status_code in _RETRIED_STATUSES:
             raise NotAnsweringError(f"the tracking server {self.uri} answered {reason}")
         raise TrackingError(f"the tracking server {self.uri} answered {reason}")
-
-
-class _ProxiedArtifacts:
-    """Artifacts that the tracking server passes on from wherever they are."""
-
-    def __init__(self, server: TrackingServer, root: str) -> None:
-        self._server = server
-        self._root = root
-
-    def sizes(self) -> dict[str, int]:
-        """See `Artifacts`."""
-        return dict(self._walk(""))
-
-    def _walk(self, folder: str) -> Iterator[tuple[str, int]]:
-        query = {"path": posixpath.join(self._root, folder).rstrip("/")}
-        listing = self._server.retrying(
-            lambda: self._server._json("/mlflow-artifacts/artifacts", query)
-        )
-        for entry in listing.get("files", []):
-            path = posixpath.join(folder, entry["path"])
-            if entry.get("is_dir"):
-                yield from self._walk(path)
-            else:
-                yield path, int(entry.get("file_size", 0))
-
-    def download(self, path: str, destination: Path) -> None:
-        """See `Artifacts`."""
-        url = "/mlflow-artifacts/artifacts/" + quote(posixpath.join(self._root, path))
-
-        def attempt() -> None:
-            try:
-                with self._server.get(url) as response, destination.open("wb") as file:
-                    for chunk in response.iter_content(_CHUNK):
-                        file.write(chunk)
-            except (requests.RequestException, ConnectionError) as error:
-                raise NotAnsweringError(f"the download of {path} broke off") from error
-
-        self._server.retrying(attempt)
-
-
-class _ClientArtifacts:
-    """Artifacts that MLflow's client reads from where they are; its own retries hold."""
-
-    def __init__(self, server: TrackingServer, uri: str) -> None:
-        os.environ.setdefault("MLFLOW_TRACKING_URI", server.uri)
-        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
-        self._uri = uri
-        try:
-            self._repository = get_artifact_repository(uri)
-        except Exception as error:
-            raise self._failure(error) from error
-
-    def _failure(self, error: Exception) -> TrackingError:
-        return TrackingError(f"{self._uri}: {' '.join(str(error).split())}")
-
-    def sizes(self) -> dict[str, int]:
-        """See `Artifacts`."""
-        found: dict[str, int] = {}
-        folders: list[str | None] = [None]
-        try:
-            while folders:
-                for entry in self._repository.list_artifacts(folders.pop()):
-                    if entry.is_dir:
-                        folders.append(entry.path)
-                    else:
-                        found[entry.path] = int(entry.file_size or 0)
-        except Exception as error:
-            raise self._failure(error) from error
-        return found
-
-    def download(self, path: str, destination: Path) -> None:
-        """See `Artifacts`."""
-        try:
-            self._repository._download_file(path, str(destination))
-        except Exception as error:
-            raise self._failure(error) from error
 
 
 def _reason(response: requests.Response) -> str:

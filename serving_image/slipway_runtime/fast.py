@@ -1,0 +1,91 @@
+"""The fast path: a plain request answered without MLflow, pandas or a thread.
+
+What it answers is what MLflow answers, byte for byte; what it is not sure of it leaves alone.
+"""
+
+import json
+
+import numpy as np
+import orjson
+
+from slipway_runtime import v2
+from slipway_runtime.compiled import Array, Compiled
+from slipway_runtime.extract import Extractor, Matrix
+
+class FastPath:
+    """Answers plain requests with a compiled model.
+
+    It keeps no state between calls, so several threads may use it at once.
+
+    Args:
+        extractor: reads the requests.
+        compiled: the model.
+        model: its name and version, as answers tell them.
+        most_rows: the most rows that are predicted in line, where a longer time holds others up.
+    """
+
+    def __init__(
+        self,
+        extractor: Extractor,
+        compiled: Compiled,
+        model: tuple[str, str] = ("", ""),
+        most_rows: int = 1,
+    ) -> None:
+        self.most_rows = most_rows
+        self._model = model
+        self.extractor = extractor
+        self.engine = compiled.engine
+        self._predict = compiled.predictor()
+
+    def answer(self, body: bytes, in_line: bool = False) -> bytes | None:
+        """Returns the JSON body of the prediction, or None where MLflow has to answer.
+
+        Args:
+            body: the request's body, in JSON.
+            in_line: whether a request of many rows is left alone too.
+        """
+        try:
+            request = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            # Broken, or one of the liberties that the standard library takes: NaN, huge numbers.
+            return None
+        matrix = self.extractor.extract(request)
+        if matrix is None or (in_line and len(matrix) > self.most_rows):
+            return None
+        return b'{"predictions": %b}' % json.dumps(self._predict(matrix).tolist()).encode()
+
+    def infer(
+        self, body: bytes, header_length: int | None, in_line: bool = False
+    ) -> tuple[bytes, int | None] | None:
+        """Answers a request of the Open Inference Protocol (see `v2`), or returns None.
+
+        Args:
+            body: the request's body.
+            header_length: of the JSON at its start, where tensors in binary follow it.
+            in_line: as in `answer`.
+
+        Returns:
+            The answer's body and the length of the JSON at its start, if tensors follow.
+
+        Raises:
+            RequestError: the request is not one of the protocol.
+        """
+        names = self.extractor.names
+        request = v2.decode(body, header_length)
+        if names is None or v2.params(request):
+            return None
+        matrix = v2.matrix(request, names, self.extractor.kinds)
+        if matrix is None or (in_line and len(matrix) > self.most_rows):
+            return None
+        outputs = v2.outputs_of(self._predict(matrix))
+        return v2.encode(outputs, request, *self._model)
+
+    def predict(self, matrix: Matrix) -> Array:
+        """Returns the predictions for a matrix of shape (rows, columns) in the signature's order.
+
+        Raises:
+            ValueError: the matrix has another number of columns.
+        """
+        if matrix.shape[1] != len(self.extractor.kinds):
+            raise ValueError(f"{matrix.shape[1]} columns")
+        return self._predict(np.ascontiguousarray(matrix))

@@ -1,0 +1,62 @@
+"""What the server's processes share as processes."""
+
+import ctypes
+import os
+import signal
+from typing import Final
+
+_PR_SET_PDEATHSIG: Final = 1
+
+
+def begin_child() -> None:
+    """Makes this process a child of the server that started it; call it first.
+
+    The kernel will kill it when the server ends, however that ends (prctl(2), PR_SET_PDEATHSIG; on
+    a system without it nothing happens). SIGTERM, which the server blocks for itself and so for
+    what it starts, is let through. Ctrl-C, which reaches the whole group of processes, is ignored:
+    only the server decides what follows from it.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD})
+    parent = os.getppid()
+    try:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    except (OSError, AttributeError):
+        return
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def cpu_limit() -> int:
+    """Returns the CPUs this container may use, a whole number of at least 1.
+
+    The limit of its control group, version 2 or 1, rounded down, or the number of CPUs it may run
+    on, whichever is less.
+    """
+    allowed = len(os.sched_getaffinity(0))
+    for quota, period in (_limits_v2(), _limits_v1()):
+        if quota > 0 and period > 0:
+            allowed = min(allowed, int(quota / period))
+    return max(1, allowed)
+
+
+def _limits_v2() -> tuple[int, int]:
+    quota, _, period = _read("/sys/fs/cgroup/cpu.max").partition(" ")
+    return _whole(quota), _whole(period)
+
+
+def _limits_v1() -> tuple[int, int]:
+    folder = "/sys/fs/cgroup/cpu"
+    return _whole(_read(f"{folder}/cpu.cfs_quota_us")), _whole(_read(f"{folder}/cpu.cfs_period_us"))
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path) as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def _whole(text: str) -> int:
+    return int(text) if text.isdecimal() else 0
