@@ -113,6 +113,7 @@ class BucketArtifacts:
             raise self._answered(where, error) from error
         except (
             boto.HTTPClientError,
+            boto.ConnectionError,
             boto.IncompleteReadError,
             HTTPError,
             ConnectionError,
@@ -135,7 +136,7 @@ class BucketArtifacts:
 
 def _client() -> Any:
     """Returns an S3 client as the environment says; its retries are left to the caller."""
-    import boto3  # type: ignore[import-untyped]
+    from boto3.session import Session  # type: ignore[import-untyped]
     from botocore.config import Config  # type: ignore[import-untyped]
 
     config = Config(
@@ -149,7 +150,7 @@ def _client() -> Any:
     )
     ignore_tls = os.environ.get("MLFLOW_S3_IGNORE_TLS", "").lower() in ("true", "1")
     endpoint = os.environ.get("MLFLOW_S3_ENDPOINT_URL") or None
-    return boto3.client(
+    return Session().client(
         "s3", config=config, endpoint_url=endpoint, verify=False if ignore_tls else None
     )
 

@@ -75,8 +75,8 @@ class Compiled:
         np.savez(folder / _ARRAYS, **arrays)  # type: ignore[arg-type]
         if self.trees is not None:
             (folder / _TREES).write_bytes(self.trees)
-        meta = {"engine": self.engine, "finish": self.finish, "divisor": self.divisor}
-        meta["scalings"] = [step.operation for step in self.scalings]
+        meta: dict[str, Any] = {"engine": self.engine, "finish": self.finish}
+        meta |= {"divisor": self.divisor, "scalings": [step.operation for step in self.scalings]}
         (folder / _META).write_text(json.dumps(meta))
 
     @classmethod
@@ -182,4 +182,5 @@ def _sigmoid() -> Callable[[Array], Array]:
 def _softmax(scores: Array) -> Array:
     # The order of operations is scikit-learn's (utils/extmath.py, softmax).
     scores = np.exp(scores - scores.max(axis=1).reshape(-1, 1))
-    return scores / scores.sum(axis=1).reshape(-1, 1)
+    total: Array = scores.sum(axis=1).reshape(-1, 1)
+    return scores / total

@@ -195,9 +195,7 @@ class Extractor:
     def _fits(self, row: Sequence[Any]) -> bool:
         if self._alike is not None:
             return set(map(type, row)) <= self._alike
-        return all(
-            type(value) in _TYPES[kind] for value, kind in zip(row, self.kinds, strict=True)
-        )
+        return all(type(value) in _TYPES[kind] for value, kind in zip(row, self.kinds, strict=True))
 
     @staticmethod
     def _in_range(values: Matrix) -> bool:

@@ -12,6 +12,7 @@ from slipway_runtime import v2
 from slipway_runtime.compiled import Array, Compiled
 from slipway_runtime.extract import Extractor, Matrix
 
+
 class FastPath:
     """Answers plain requests with a compiled model.
 

@@ -45,7 +45,7 @@ def draw(extractor: Extractor, example: Matrix | None, thresholds: Sequence[Arra
     random = np.random.default_rng(0)
     width = len(extractor.kinds)
     scales = random.choice(_SCALES, size=(_ROWS, 1))
-    rows = random.normal(size=(_ROWS, width)) * scales
+    rows: Matrix = random.normal(size=(_ROWS, width)) * scales
     if example is not None:
         near = example[random.integers(len(example), size=_ROWS // 2)]
         rows[: _ROWS // 2] = near * (1 + 0.3 * random.normal(size=near.shape))
@@ -159,7 +159,9 @@ def _contents(
         turned = [["text", *reversed(row)] for row in rows]
         yield {"columns": [_EXTRA, *reversed(names)], "data": turned}
     elif name == "inputs":
-        yield {name: list(column) for name, column in zip(names, zip(*rows), strict=True)}
+        yield {
+            name: list(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)
+        }
     else:
         yield [dict(zip(names, row, strict=True)) for row in rows]
         yield [dict(reversed(list(zip(names, row, strict=True)))) for row in rows]

@@ -20,8 +20,10 @@ of them read (prometheus_client's multiprocess mode, on where ``PROMETHEUS_MULTI
 so each tells the sum. ``process_*`` are sums over the server's processes.
 """
 
+import contextlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 from prometheus_client import (
@@ -113,9 +115,7 @@ class Metrics:
             registry=self._registry,
         )
         active = Gauge(
-            *described(
-                "model_active_requests", "Prediction requests being received or worked on."
-            ),
+            *described("model_active_requests", "Prediction requests being received or worked on."),
             names,
             registry=self._registry,
             multiprocess_mode="livesum",
@@ -221,9 +221,8 @@ class _Processes(Collector):
         started: float | None = None
         for process in self._members():
             try:
-                with open(f"/proc/{process}/stat") as file:
-                    fields = file.read().rpartition(")")[2].split()
-                descriptors += len(os.listdir(f"/proc/{process}/fd"))
+                fields = _stat(process)
+                descriptors += sum(1 for _ in Path(f"/proc/{process}/fd").iterdir())
             except OSError:
                 continue
             seconds += (int(fields[11]) + int(fields[12])) / self._tick
@@ -248,18 +247,18 @@ class _Processes(Collector):
     def _members(self) -> list[int]:
         """Returns the server and its children; they have none of their own."""
         members = [self._server]
-        for name in os.listdir("/proc"):
-            if name.isdecimal():
-                try:
-                    with open(f"/proc/{name}/stat") as file:
-                        parent = int(file.read().rpartition(")")[2].split()[1])
-                except OSError:
-                    continue
-                if parent == self._server:
-                    members.append(int(name))
+        for folder in Path("/proc").glob("[1-9]*"):
+            with contextlib.suppress(OSError):
+                if int(_stat(int(folder.name))[1]) == self._server:
+                    members.append(int(folder.name))
         return members
 
 
+def _stat(process: int) -> list[str]:
+    """Returns the fields of a process' ``stat`` that follow its name."""
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+
+
 def _boot_time() -> int:
-    with open("/proc/stat") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("btime"))
+    lines = Path("/proc/stat").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("btime"))

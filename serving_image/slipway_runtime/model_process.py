@@ -20,6 +20,7 @@ by ``failed``.
 """
 
 import asyncio
+import functools
 import gc
 import logging
 import os
@@ -98,11 +99,8 @@ class ModelProcess:
                     continue
                 future = self._threads.submit(self._answer, frame)
                 waiting[frame.number] = future
-                future.add_done_callback(
-                    lambda done, number=frame.number: self._loop.call_soon_threadsafe(
-                        self._send, writer, waiting, number, done
-                    )
-                )
+                send = functools.partial(self._send, writer, waiting, frame.number)
+                future.add_done_callback(functools.partial(self._loop.call_soon_threadsafe, send))
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:

@@ -50,7 +50,7 @@ class Native:
             return getattr(self.model, self.predict_fn)(rows.astype(_DTYPES[kinds[0]]))
         import pandas
 
-        columns = {
+        columns: dict[str, Any] = {
             name: rows[:, at].astype(_DTYPES[kind])
             for at, (name, kind) in enumerate(zip(names, kinds, strict=True))
         }

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import signal
+from pathlib import Path
 from typing import Final
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -52,8 +53,7 @@ def _limits_v1() -> tuple[int, int]:
 
 def _read(path: str) -> str:
     try:
-        with open(path) as file:
-            return file.read().strip()
+        return Path(path).read_text().strip()
     except OSError:
         return ""
 

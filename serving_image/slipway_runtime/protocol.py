@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import numpy as np
+import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.models.utils import _enforce_params_schema
 from mlflow.pyfunc import PyFuncModel, scoring_server
@@ -82,6 +83,10 @@ class Scorer:
         self._metadata = model.metadata
         self._input_schema = model.metadata.get_input_schema()
         self._params_schema = model.metadata.get_params_schema()
+        schema = self._input_schema
+        specs = schema.input_dict() if schema is not None and schema.has_input_names() else {}
+        texts = (name for name, spec in specs.items() if _type(spec) == "string")
+        self._texts = frozenset(texts)
         self._takes_params = "params" in inspect.signature(model.predict).parameters
 
     def score(self, body: bytes, content_type: str | None) -> bytes:
@@ -134,7 +139,7 @@ class Scorer:
             self._raise_prediction_error(error, data, params)
         except Exception as error:
             message = "The model could not evaluate this input."
-            if self._input_schema is not None and _plain(data):
+            if self._input_schema is not None and _plain(data, self._texts):
                 raise RequestError(500, "INTERNAL_ERROR", message, "model_error") from error
             raise RequestError(400, "BAD_REQUEST", message, "model_error") from error
 
@@ -232,20 +237,32 @@ class Scorer:
         return f", which is: {expected}"
 
 
-def _plain(data: Any) -> bool:
-    """Tells whether input holds no missing, infinite or huge number, as far as can be seen."""
-    if isinstance(data, dict):
-        return all(_plain(value) for value in data.values())
-    if hasattr(data, "isna"):
-        if bool(np.asarray(data.isna()).any()):
-            return False
-        numbers = data.select_dtypes("number") if hasattr(data, "select_dtypes") else data
-        data = np.asarray(numbers)
-    if isinstance(data, list):
-        return None not in data
-    if isinstance(data, np.ndarray) and data.dtype.kind in "fiu":
-        return bool(np.isfinite(data).all() and (np.abs(data) <= _LARGEST).all())
-    return True
+def _plain(data: Any, texts: frozenset[str]) -> bool:
+    """Tells whether input is what its signature says, as far as can be seen.
+
+    MLflow's enforcement lets pass a missing number, one that is infinite or huge, and anything at
+    all in a column of text. A model may fail on these and not be to blame.
+
+    Args:
+        data: the model's input, as parsed.
+        texts: the signature's columns of text.
+    """
+    if isinstance(data, pd.DataFrame):
+        columns: Iterable[tuple[Any, Any]] = data.items()
+    elif isinstance(data, dict):
+        columns = data.items()
+    else:
+        columns = [("", data)]
+    return all(_plain_column(column, name in texts) for name, column in columns)
+
+
+def _plain_column(column: Any, text: bool) -> bool:
+    values = np.asarray(column)
+    if values.dtype.kind in "fiu":
+        return bool(np.isfinite(values).all() and (np.abs(values) <= _LARGEST).all())
+    if text:
+        return set(map(type, values.ravel().tolist())) <= {str}
+    return not pd.isna(values).any() if values.dtype == object else True
 
 
 def _type(spec: Any) -> str:

@@ -113,6 +113,7 @@ class Server:
 
     def __init__(self, settings: ServerSettings, listener: socket.socket, scratch: Path) -> None:
         self._stopping = False
+        self._drain_seconds = settings.drain_seconds
         self._board_path = scratch / "board"
         Board.make(self._board_path, settings.workers)
         counts = scratch / "metrics"
@@ -134,7 +135,9 @@ class Server:
             descriptors = (listener.fileno(),)
             self._workers.append(Child("slipway_runtime.worker", place, worker, descriptors))
         self._counts = counts
-        self._folders = {child.place: Path(child.environment["SLIPWAY_SCRATCH"]) for child in self._models}
+        self._folders = {
+            child.place: Path(child.environment["SLIPWAY_SCRATCH"]) for child in self._models
+        }
         self._board = Board.open(self._board_path)
 
     def run(self) -> None:
@@ -173,6 +176,8 @@ class Server:
                 child.start()
 
     def _stop(self) -> None:
+        if not self._stopping:
+            _log.info("stopping", extra={"drain_seconds": self._drain_seconds})
         self._stopping = True
         for child in self._workers:
             if child.process is not None:

@@ -58,12 +58,11 @@ class Trial:
             # A model that does not load natively will say so again, and better, through MLflow.
             _log.warning("the model could not be compiled", exc_info=error)
             reason = type(error).__name__
-        fields = {"seconds": round(time.perf_counter() - started, 3)}
+        fields: dict[str, Any] = {"seconds": round(time.perf_counter() - started, 3)}
         if reason is not None:
-            self._refuse("served natively", reason)
+            _log.info("the model is not compiled", extra=fields | {"reason": reason})
             return False
-        assert self._fast is not None
-        _log.info("compiled", extra=fields | {"engine": self._fast.engine})
+        _log.info("compiled", extra=fields)
         return True
 
     def _start(self, path: Path, model: ModelFile) -> str | None:
@@ -102,8 +101,8 @@ class Trial:
         Args:
             scorer: gives MLflow's answers.
         """
-        assert self._fast is not None
-        assert self._rows is not None
+        if self._fast is None or self._rows is None:
+            raise RuntimeError("there is nothing to prove yet")
         started = time.perf_counter()
         try:
             answers = gate.against_mlflow(
@@ -111,17 +110,16 @@ class Trial:
             )
         except Exception as error:
             reason = str(error) if isinstance(error, gate.DifferentAnswerError) else "a failure"
-            self._refuse("withdrawn", reason, error)
+            _log.warning(
+                "the compiled model is withdrawn", exc_info=error, extra={"reason": reason}
+            )
+            self._tell("withdrawn", reason=reason)
             return
         formats = sorted(self._fast.extractor.formats)
-        seconds = round(time.perf_counter() - started, 3)
-        fields: dict[str, Any] = {"answers": answers, "formats": formats, "seconds": seconds}
+        fields: dict[str, Any] = {"answers": answers, "formats": formats}
+        fields["seconds"] = round(time.perf_counter() - started, 3)
         _log.info("the compiled model answers as MLflow does", extra=fields)
         self._tell("proved", formats=formats)
-
-    def _refuse(self, event: str, reason: str, error: Exception | None = None) -> None:
-        _log.warning(f"the compiled model is not used: {reason}", exc_info=error)
-        self._tell("withdrawn", reason=reason)
 
 
 def _affordable(fast: FastPath, rows: Matrix) -> int:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,21 +26,28 @@ class Stub:
 
     def __init__(self) -> None:
         self.gate = threading.Event()
-        self.threads: set[str] = set()
+        self.seen: list[bytes] = []
         self.waiting = threading.Semaphore(0)
 
-    def score(self, body: bytes, content_type: str | None) -> bytes:
-        self.threads.add(threading.current_thread().name)
+    async def score(self, body: bytes, content_type: str | None, request_id: str) -> bytes:
+        self.seen.append(body)
         if body == b"wait":
             self.waiting.release()
-            assert self.gate.wait(10)
+            assert await asyncio.to_thread(self.gate.wait, 10)
         if body == b"slow":
-            time.sleep(1.3)
+            await asyncio.sleep(1.3)
         if body == b"bug":
             raise RuntimeError("sesame")
         if body == b"bad":
             raise RequestError(400, "BAD_REQUEST", "No.", "invalid_input")
+        if body == b"id":
+            return json.dumps({"predictions": request_id}).encode()
         return json.dumps({"predictions": body.decode()}).encode()
+
+    async def infer(
+        self, body: bytes, header_length: int | None, request_id: str
+    ) -> tuple[bytes, int | None]:
+        raise AssertionError("not asked for here")
 
 
 @pytest.fixture
@@ -51,8 +57,8 @@ def stub() -> Stub:
 
 @pytest.fixture
 def server(stub: Stub) -> ModelServer:
-    server = ModelServer(SETTINGS, "3.17.2")
-    server.scorer = stub
+    server = ModelServer(SETTINGS, stub, "3.17.2")
+    server.started = True
     return server
 
 
@@ -75,16 +81,19 @@ def samples(client: Any) -> dict[tuple[str, str], float]:
     return found
 
 
-def test_health_follows_the_models_life(server: ModelServer, client: Any, stub: Stub) -> None:
+def test_health_follows_the_models_life(server: ModelServer, client: Any) -> None:
     paths = ("/health/live", "/health/startup", "/health/ready", "/ping", "/health")
 
     def statuses() -> list[int]:
         return [client.get(path).status_code for path in paths]
 
-    server.scorer = None
+    server.started = False
     assert statuses() == [200, 503, 503, 503, 503]
-    server.scorer = stub
+    server.started = True
     assert statuses() == [200, 200, 200, 200, 200]
+    server.others_loading = lambda: True
+    assert statuses() == [200, 503, 503, 200, 200]
+    server.others_loading = lambda: False
     server.draining = True
     assert statuses() == [200, 200, 503, 200, 200]
 
@@ -98,7 +107,7 @@ def test_draining_still_answers_and_closes_connections(server: ModelServer, clie
 
 
 def test_before_the_model_is_loaded_predictions_are_503(server: ModelServer, client: Any) -> None:
-    server.scorer = None
+    server.started = False
     answer = client.post("/invocations", content=b"x")
     assert answer.status_code == 503
     assert answer.json()["error_code"] == "TEMPORARILY_UNAVAILABLE"
@@ -164,7 +173,7 @@ def test_longer_bodies_are_413(
         "message": "The body is longer than 100 bytes.",
     }
     assert (answer.headers.get("connection") == "close") == closes
-    assert not stub.threads
+    assert not stub.seen
     assert samples(client)["model_prediction_errors_total", "payload_too_large"] == 1
 
 
@@ -178,7 +187,23 @@ def test_a_prediction_too_slow_is_504(client: Any) -> None:
 def test_a_bug_is_500_without_its_message(client: Any) -> None:
     answer = client.post("/invocations", content=b"bug")
     assert answer.status_code == 500
-    assert answer.json() == {"error_code": "INTERNAL_ERROR", "message": "Internal error."}
+    body = {"error_code": "INTERNAL_ERROR", "message": "Internal error."}
+    assert answer.json() == body | {"request_id": answer.headers["x-request-id"]}
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("3f0c-77", True), ("", False), ("a b", False), ("x" * 129, False), ("<script>", False)],
+)
+def test_a_request_keeps_its_id_or_gets_one(client: Any, given: str, kept: bool) -> None:
+    answer = client.post("/invocations", content=b"id", headers={"x-request-id": given})
+    request_id = answer.json()["predictions"]
+    assert (request_id == given) == kept
+    assert 0 < len(request_id) <= 128
+    refused = client.post("/invocations", content=b"bad", headers={"x-request-id": given})
+    assert (refused.headers["x-request-id"] == given) == kept
+    # An id is for what the log has more about.
+    assert set(refused.json()) == {"error_code", "message"}
 
 
 def test_every_series_exists_at_zero(client: Any) -> None:
@@ -219,7 +244,7 @@ def test_open_metrics_where_it_is_asked_for(client: Any) -> None:
 
 
 def test_predictions_do_not_hold_up_health(server: ModelServer, client: Any, stub: Stub) -> None:
-    """Four predictions hang in their threads; health and metrics answer all the same."""
+    """Four predictions hang; health and metrics answer all the same."""
 
     def release() -> None:
         for _ in range(4):
@@ -253,8 +278,7 @@ def test_answers_are_not_mixed_up(client: Any, stub: Stub) -> None:
     bodies = [f"request {number}" for number in range(200)]
     answers = client.requests([("POST", "/invocations", {"content": body}) for body in bodies])
     assert [answer.json()["predictions"] for answer in answers] == bodies
-    assert len(stub.threads) > 1
-    assert all(name.startswith("predict") for name in stub.threads)
+    assert sorted(stub.seen) == sorted(body.encode() for body in bodies)
 
 
 def test_a_client_that_leaves_is_not_counted(server: ModelServer, client: Any) -> None:
@@ -279,6 +303,6 @@ def test_a_client_that_leaves_is_not_counted(server: ModelServer, client: Any) -
 
 
 def test_limits_are_the_settings(client_of: Callable[[Any], Any], stub: Stub) -> None:
-    server = ModelServer(replace(SETTINGS, max_request_bytes=10))
-    server.scorer = stub
+    server = ModelServer(replace(SETTINGS, max_request_bytes=10), stub)
+    server.started = True
     assert client_of(server.app).post("/invocations", content=b"x" * 11).status_code == 413

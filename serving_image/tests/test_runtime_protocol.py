@@ -1,5 +1,6 @@
 """The runtime's answers beside those of MLflow's own scoring server, request by request."""
 
+import asyncio
 import io
 import json
 import time
@@ -18,6 +19,7 @@ from mlflow.pyfunc import scoring_server
 from mlflow.pyfunc.model import PythonModel
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
+from slipway_runtime import modelfile
 from slipway_runtime.app import ModelServer
 from slipway_runtime.protocol import MLFLOW_VERSION, Scorer, load_model
 from slipway_runtime.settings import ServerSettings
@@ -64,6 +66,21 @@ MOODY = ModelSignature(
 TENSOR = ModelSignature(inputs=Schema([TensorSpec(np.dtype("float32"), (-1, 2))]))
 
 
+class InProcess:
+    """Asks a scorer as the model process does, without the process."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self.scorer = scorer
+
+    async def score(self, body: bytes, content_type: str | None, request_id: str) -> bytes:
+        return await asyncio.to_thread(self.scorer.score, body, content_type)
+
+    async def infer(
+        self, body: bytes, header_length: int | None, request_id: str
+    ) -> tuple[bytes, int | None]:
+        return await asyncio.to_thread(self.scorer.infer, body, header_length)
+
+
 @dataclass
 class Pair:
     """MLflow's scoring server and the runtime, both with the same loaded model."""
@@ -86,8 +103,9 @@ class Pair:
 def _pair(path: Path, client_of: Callable[[Any], Any]) -> Pair:
     model = load_model(path)
     settings = ServerSettings("churn", "7", path, request_seconds=30)
-    server = ModelServer(settings, MLFLOW_VERSION)
-    server.scorer = Scorer(model)
+    scorer = Scorer(model, modelfile.read(path), ("churn", "7"))
+    server = ModelServer(settings, InProcess(scorer), MLFLOW_VERSION)
+    server.started = True
     return Pair(client_of(scoring_server.init(model)), client_of(server.app), server)
 
 
@@ -228,7 +246,6 @@ BAD: dict[str, tuple[str, str, str | bytes]] = {
     "parameter": ("table", f"{JSON}; {SECRET}=1", json.dumps({"dataframe_split": SPLIT})),
     "params of the wrong type": ("moody", JSON, moody("a", params={"factor": SECRET})),
     "params are a list": ("moody", JSON, moody("a", params=[SECRET])),
-    "the model raises": ("moody", JSON, moody("raise")),
     "the model raises MLflow's": ("moody", JSON, moody("internal")),
     "the model is busy": ("moody", JSON, moody("busy")),
     "the answer is no JSON": ("moody", JSON, moody("object")),
@@ -258,7 +275,8 @@ def test_an_error_has_mlflows_status_and_nothing_of_the_request(
     assert ours.status_code == theirs.status_code, (theirs.text, ours.text)
     assert ours.status_code >= 400
     answer = ours.json()
-    assert set(answer) == {"error_code", "message"}
+    more = {"request_id"} if ours.status_code >= 500 else set()
+    assert set(answer) == {"error_code", "message"} | more
     if theirs.headers["content-type"] == JSON:
         assert answer["error_code"] == theirs.json()["error_code"]
     assert "\n" not in answer["message"]
@@ -297,6 +315,16 @@ def test_what_mlflow_does_not_foresee_is_the_clients_error(
     assert ours.json()["error_code"] == "BAD_REQUEST"
 
 
+def test_the_models_own_failure_is_500_with_an_id(pairs: dict[str, Pair]) -> None:
+    theirs, ours = pairs["moody"].post(moody("raise"))
+    assert theirs.status_code == 400
+    assert ours.status_code == 500
+    answer = ours.json()
+    assert answer["error_code"] == "INTERNAL_ERROR"
+    assert answer["request_id"] == ours.headers["x-request-id"]
+    assert SECRET not in ours.text
+
+
 def test_no_content_type_is_415(pairs: dict[str, Pair]) -> None:
     theirs, ours = pairs["table"].post("{}", None)
     assert theirs.status_code == 500
@@ -326,11 +354,11 @@ def test_version_and_ping_are_mlflows(pairs: dict[str, Pair]) -> None:
 
 
 def test_warm_up_answers_the_models_own_example(table_model: Path) -> None:
-    scorer = Scorer(load_model(table_model))
+    scorer = Scorer(load_model(table_model), modelfile.read(table_model), ("churn", "7"))
     assert scorer.warm_up(table_model)
 
 
 def test_warm_up_without_an_example(pairs: dict[str, Pair], tmp_path: Path) -> None:
-    scorer = pairs["plain"].server.scorer
-    assert isinstance(scorer, Scorer)
-    assert not scorer.warm_up(tmp_path)
+    backend = pairs["plain"].server.backend
+    assert isinstance(backend, InProcess)
+    assert not backend.scorer.warm_up(tmp_path)

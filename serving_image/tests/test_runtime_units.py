@@ -11,6 +11,7 @@ import pytest
 
 from slipway_runtime import logs
 from slipway_runtime.digest import combine, tree_digest
+from slipway_runtime.processes import cpu_limit
 from slipway_runtime.settings import ServerSettings, SettingsError
 
 REQUIRED = {"MODEL_NAME": "churn", "MODEL_VERSION": "1"}
@@ -30,7 +31,15 @@ def test_settings_from_the_environment() -> None:
         | {"MODEL_PATH": "/m", "PORT": "81", "DRAIN_SECONDS": "0", "MAX_REQUEST_BYTES": "9"}
         | {"MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT": "7", "PREDICTION_THREADS": "2"}
     )
-    assert settings == ServerSettings("churn", "1", Path("/m"), "0.0.0.0", 81, 0, 20, 7, 9, 2)
+    assert settings == ServerSettings(
+        "churn", "1", Path("/m"), "0.0.0.0", 81, 0, 20, 7, 9, 2, workers=cpu_limit()
+    )
+    more = {"WORKERS": "3", "MAX_QUEUE": "5", "COMPILED": "false", "ALLOW_PICKLE": "TRUE"}
+    settings = ServerSettings.from_env({"MODEL_NAME": "churn"} | more)
+    # A model that is in no registry has no version.
+    assert settings.model_version == "0"
+    chosen = (settings.workers, settings.queue, settings.compiled, settings.allow_pickle)
+    assert chosen == (3, 5, False, True)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +48,8 @@ def test_settings_from_the_environment() -> None:
         ("MODEL_NAME", "", "MODEL_NAME is not set"),
         ("MODEL_NAME", "ch\nurn", "MODEL_NAME: 'ch\\nurn' has characters other than"),
         ("MODEL_VERSION", "", "MODEL_VERSION is not set"),
+        ("WORKERS", "0", "WORKERS: '0' is not a whole number from 1 to 256"),
+        ("ALLOW_PICKLE", "yes", "ALLOW_PICKLE: 'yes' is neither true nor false"),
         ("PORT", "eighty", "PORT: 'eighty' is not a whole number from 1 to 65535"),
         ("PORT", "70000", "PORT: '70000' is not a whole number from 1 to 65535"),
         ("DRAIN_SECONDS", "-1", "DRAIN_SECONDS: '-1' is not a whole number from 0 to 3600"),
