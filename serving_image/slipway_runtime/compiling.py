@@ -22,7 +22,7 @@ from sklearn.ensemble import (
     RandomForestClassifier,
     RandomForestRegressor,
 )
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 from sklearn.linear_model._base import (
     LinearClassifierMixin,
     LinearModel,
@@ -57,6 +57,13 @@ _CLASSIFIERS: Final = (
     ExtraTreesClassifier,
     DecisionTreeClassifier,
     ExtraTreeClassifier,
+)
+# The methods that do no more than call the first of them.
+_LINEAR_PREDICTS: Final = (
+    LinearModel.predict,
+    MultiOutputLinearModel.predict,
+    Ridge.predict,
+    RidgeCV.predict,
 )
 _NODES_LIMIT: Final = 20_000_000
 
@@ -137,9 +144,7 @@ def _linear(model: Any, predict_fn: str) -> Compiled:
         if predict_fn == "predict_proba" and kind is LogisticRegression:
             finish = "sigmoid" if len(model.classes_) <= 2 else "softmax"
             return Compiled("linear", finish, [], weights, intercept)
-    elif predict in (LinearModel.predict, MultiOutputLinearModel.predict) and (
-        predict_fn == "predict"
-    ):
+    elif predict in _LINEAR_PREDICTS and predict_fn == "predict":
         weights = _dense(model.coef_ if model.coef_.ndim == 1 else model.coef_.T)
         return Compiled("linear", "scores", [], weights, np.asarray(model.intercept_))
     raise _unknown(model, predict_fn)

@@ -17,7 +17,7 @@ integer    whole numbers of 32 bits         the same
 boolean    true and false                   1 and 0
 =========  ===============================  ================
 
-Numbers beyond 2**53 are left to MLflow: as float64 they would not be what was sent.
+Numbers from 2**53 on are left to MLflow: as float64 they would not be what was sent.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -104,7 +104,8 @@ class Extractor:
             return self._split(content)
         if name == "inputs":
             return self._columns(content)
-        return self._records(content)
+        # MLflow makes arrays of additional columns in instances too, and fails on some.
+        return self._records(content, exactly=name == "instances")
 
     def _split(self, content: object) -> Matrix | None:
         if type(content) is not dict:
@@ -138,8 +139,10 @@ class Extractor:
             self._orders[columns] = _getter(places) if usable else None
         return self._orders[columns]
 
-    def _records(self, content: object) -> Matrix | None:
+    def _records(self, content: object, exactly: bool) -> Matrix | None:
         if type(content) is not list or set(map(type, content)) != {dict}:
+            return None
+        if exactly and set(map(len, content)) != {self._width}:
             return None
         try:
             return self._matrix([self._pick(record) for record in content])
@@ -166,7 +169,7 @@ class Extractor:
             if not self._fits(row):
                 return None
             # A value compared with a bound of int stays exact, whatever its own type.
-            if max(row) > _EXACT or min(row) < -_EXACT:
+            if max(row) >= _EXACT or min(row) <= -_EXACT:
                 return None
             matrix = np.array([row], dtype=np.float64)
         else:
@@ -183,7 +186,7 @@ class Extractor:
                 values = np.fromiter(flat, dtype=np.float64, count=len(rows) * width)
             except OverflowError:
                 return None
-            if values.max() > _EXACT or values.min() < -_EXACT:
+            if values.max() >= _EXACT or values.min() <= -_EXACT:
                 return None
             matrix = values.reshape(-1, width)
         if self._narrow and not self._in_range(matrix[:, self._narrow]):

@@ -257,7 +257,11 @@ def _plain(data: Any, texts: frozenset[str]) -> bool:
 
 
 def _plain_column(column: Any, text: bool) -> bool:
-    values = np.asarray(column)
+    try:
+        values = np.asarray(column)
+    except ValueError:
+        # Lists of different lengths: whether they are as they should be is not to be seen here.
+        return False
     if values.dtype.kind in "fiu":
         return bool(np.isfinite(values).all() and (np.abs(values) <= _LARGEST).all())
     if text:
