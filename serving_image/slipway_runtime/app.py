@@ -148,6 +148,7 @@ class ModelServer:
                 # A body that `hot` left over is large or not plain: off the event loop with it.
                 answer = await self.in_thread(self.fast.answer, body)
                 if answer is not None:
+                    self.metrics.by_compiled.inc()
                     return Response(answer, media_type=_JSON)
             answer = await self.backend.score(body, content_type, request_id)
             return Response(answer, media_type=_JSON)

@@ -108,6 +108,8 @@ class _Endpoints:
                 answer = fast.infer(body, length, in_line=True)
                 if answer is None:
                     answer = await self._server.in_thread(fast.infer, body, length)
+                if answer is not None:
+                    self._server.metrics.by_compiled.inc()
             if answer is None:
                 answer = await self._server.backend.infer(body, length, request_id)
             content, size = answer

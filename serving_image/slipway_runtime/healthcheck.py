@@ -1,8 +1,8 @@
 """Asks the server on this machine whether it lives: the image's HEALTHCHECK.
 
-``python -m slipway_runtime.healthcheck`` exits 0 when ``/health/live`` on ``PORT`` (8080 unless set)
-answers 200 within two seconds, else 1 with a line that says why. Docker runs it every few seconds,
-so it is a socket and not an HTTP library: a tenth of the time goes.
+``python -m slipway_runtime.healthcheck`` exits 0 when ``/health/live`` on ``PORT`` (8080 unless
+set) answers 200 within two seconds, else 1 with a line that says why. It runs every few seconds, so
+it speaks to a socket: importing an HTTP library would take longer than the question.
 """
 
 import os

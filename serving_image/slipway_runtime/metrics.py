@@ -141,7 +141,7 @@ class Metrics:
             multiprocess_mode="livemin",
         )
         self._predictions = predictions.labels(**labels)
-        self._by_compiled = by_compiled.labels(**labels)
+        self.by_compiled = by_compiled.labels(**labels)
         self._latency = latency.labels(**labels)
         self._errors = {kind: errors.labels(**labels, error_type=kind) for kind in ERROR_TYPES}
         self._compiled = {name: compiled.labels(**labels, engine=name) for name in ENGINES}
@@ -176,7 +176,7 @@ class Metrics:
         """
         self.input_size.observe(size)
         self._predictions.inc()
-        self._by_compiled.inc()
+        self.by_compiled.inc()
         self._latency.observe(seconds)
 
     def compiled(self, engine: str | None) -> None:
