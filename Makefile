@@ -3,7 +3,7 @@ PYTHON ?= python3
 WHERE = $(if $(CONTEXT),--context '$(CONTEXT)') $(if $(REGISTRY),--registry '$(REGISTRY)')
 VENV = .venv/bin
 
-.PHONY: help up down env test check bench tools status
+.PHONY: help up down env test check bench bench-updates tools status
 help:
 	@echo 'make up                          everything: tools, one-machine Kubernetes, pulumi up, predictions'
 	@echo 'make up CONTEXT=… REGISTRY=…     the same stack on a cluster and registry that exist'
@@ -11,7 +11,8 @@ help:
 	@echo 'eval "$$(make -s env)"            gives this shell pulumi and kubectl'
 	@echo 'make test                        every test, end to end too; does not touch a running `make up`'
 	@echo 'make check                       format, lint, types'
-	@echo 'make bench                       times a weight-only update, no-op updates and previews'
+	@echo 'make bench                       the serving runtime beside MLflow, MLServer, BentoML and the limit'
+	@echo 'make bench-updates               times a weight-only update, no-op updates and previews'
 	@echo 'make status                      what runs'
 
 up down env tools status:
@@ -24,4 +25,7 @@ check: tools
 	@$(VENV)/ruff format --check . && $(VENV)/ruff check . && $(VENV)/mypy
 
 bench: tools
+	@$(VENV)/python -m bench.serving
+
+bench-updates: tools
 	@$(VENV)/python -m bench.updates

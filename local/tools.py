@@ -182,6 +182,14 @@ def all_tools(*, cluster: bool) -> list[Tool]:
         debian.wrapped(
             "ipset", "7.17", ["ipset", "libipset13", "libmnl0"], {"ipset": "usr/sbin/ipset"}
         ),
+        debian.wrapped(
+            "wrk",
+            "4.1.0",
+            ["wrk", "libluajit-5.1-2", "libluajit-5.1-common"],
+            {"wrk": "usr/bin/wrk"},
+            probe=("wrk", "-v"),
+            expect=r"4\.1\.0",
+        ),
         debian.binaries("busybox", "1.35", ["busybox-static"], ["bin/busybox"]),
         Tool("envoy", ENVOY_VERSION, ENVOY_VERSION + ENVOY_SHA256, _install_envoy, ("envoy",)),
         Tool("base", "bookworm", "bookworm1" + ",".join(debian.BASE_PACKAGES), debian.install_base),
