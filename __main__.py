@@ -53,7 +53,8 @@ home = c.Surroundings(serving, image, mlflow.tracking_uri, registry, monitoring)
 for name, model in stack.models.items():
     servers: dict[int, c.ModelServer] = {}
     for version in model.versions:
-        server = c.ModelServerArgs(name, version, home, model.resources, model.scaling)
+        size = model.resources, model.scaling
+        server = c.ModelServerArgs(name, version, home, *size, model.allow_pickle)
         servers[version] = c.ModelServer(f"{name}-v{version}", server, after(*trained))
     route = c.ModelRouteArgs(name, serving, mesh.gateway, servers, model.stable, model.canary)
     c.ModelRoute(name, route, after(mesh, *servers.values()))

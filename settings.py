@@ -86,14 +86,18 @@ class Scaling(_Section):
 
 
 class Model(_Section):
-    """A served model: the stable version, a canary where there is one, and the size of its
-    servers.
+    """A served model: the stable version, a canary where there is one, the size of its servers,
+    and whether pickles are served.
     """
 
     stable: Version = Field(description="the version that takes what the canary does not")
     canary: Canary | None = None
     resources: Resources = Resources()
     scaling: Scaling = Scaling()
+    allow_pickle: bool = Field(
+        default=False,
+        description="serve versions that are unpickled when they are loaded, which runs their code",
+    )
 
     @model_validator(mode="after")
     def _two_versions(self) -> Model:

@@ -38,7 +38,7 @@ class ModelServerArgs:
     """What a model server is made from.
 
     model, version: a registered version; they name everything. surroundings: what it shares with
-    the others. resources, scaling: as in the configuration.
+    the others. resources, scaling, allow_pickle: as in the configuration.
     """
 
     model: str
@@ -46,6 +46,7 @@ class ModelServerArgs:
     surroundings: Surroundings
     resources: Resources = field(default_factory=Resources)
     scaling: Scaling = field(default_factory=Scaling)
+    allow_pickle: bool = False
 
 
 class ModelServer(pulumi.ComponentResource):
@@ -65,7 +66,9 @@ class ModelServer(pulumi.ComponentResource):
     ) -> None:
         super().__init__("slipway:index:ModelServer", name, None, opts)
         around = args.surroundings
-        server = manifests.Server(args.model, args.version, args.resources, args.scaling)
+        server = manifests.Server(
+            args.model, args.version, args.resources, args.scaling, args.allow_pickle
+        )
         metadata = common.metadata(server.name, around.namespace, server.labels)
 
         account = ServiceAccount(

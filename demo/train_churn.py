@@ -295,6 +295,8 @@ class Trained:
             )
         return {
             "sk_model": self.pipeline,
+            # Said here, or it depends on where this runs: what is not unpickled needs no trust.
+            "serialization_format": "skops",
             # The one type of a forest that skops wants to be trusted expressly.
             "skops_trusted_types": ["sklearn.tree._tree.Tree"],
             "signature": signature,

@@ -36,6 +36,7 @@ class Server:
     version: int
     resources: Resources
     scaling: Scaling
+    allow_pickle: bool = False
 
     @property
     def name(self) -> str:
@@ -82,7 +83,11 @@ def deployment(server: Server, image: Text, tracking_uri: Text) -> Manifest:
 
 
 def pod(server: Server, image: Text, tracking_uri: Text) -> Manifest:
-    """The pod: fetch and verify the version, then serve it."""
+    """The pod: fetch and verify the version, then serve it.
+
+    Both containers refuse a pickled model unless they are told otherwise: nothing says that what
+    the server finds is what the fetch has left.
+    """
     path = f"/models/{server.model}"
     mounts = [common.mount("models", "/models"), common.mount("tmp", common.TMP)]
     fetch = [
@@ -93,6 +98,10 @@ def pod(server: Server, image: Text, tracking_uri: Text) -> Manifest:
         server.model,
         "--version",
         str(server.version),
+        "--out",
+        path,
+        "--timeout",
+        str(FETCH_SECONDS),
     ]
     return common.pod(
         server.name,
@@ -106,7 +115,7 @@ def pod(server: Server, image: Text, tracking_uri: Text) -> Manifest:
             common.container(
                 "fetch",
                 image,
-                [*fetch, "--out", path, "--timeout", str(FETCH_SECONDS)],
+                [*fetch, *(["--allow-pickle"] if server.allow_pickle else [])],
                 env=common.env({"MLFLOW_TRACKING_URI": tracking_uri, "HOME": common.TMP}),
                 resources=resources(server.resources, gpu=False),
                 volumeMounts=mounts,
@@ -128,6 +137,7 @@ def pod(server: Server, image: Text, tracking_uri: Text) -> Manifest:
                         "REQUEST_SECONDS": str(REQUEST_SECONDS),
                         "HOME": common.TMP,
                     }
+                    | ({"ALLOW_PICKLE": "true"} if server.allow_pickle else {})
                 ),
                 ports=[{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
                 resources=resources(server.resources, gpu=True),

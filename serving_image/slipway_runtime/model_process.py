@@ -195,7 +195,7 @@ class ModelProcess:
             allow = self._settings.allow_pickle
             pickles.check(path, allow, self._settings.model_name)
             os.environ.update(pickles.mlflow_environment(path, allow))
-        except (receipt.VerificationError, pickles.PickledModelError) as error:
+        except (OSError, receipt.VerificationError, pickles.PickledModelError) as error:
             raise LoadError(str(error)) from error
 
     def _compile(self, path: Path, model: modelfile.ModelFile) -> "Any":

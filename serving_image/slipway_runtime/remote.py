@@ -23,7 +23,6 @@ _log = logging.getLogger("slipway.remote")
 _RETRY_SECONDS: Final = 0.02
 _SLOW_RETRY_SECONDS: Final = 0.2
 _SOON_SECONDS: Final = 2.0
-_MARGIN: Final = 4
 
 
 class Remote:
@@ -32,13 +31,18 @@ class Remote:
     Args:
         path: the Unix socket it makes.
         queue: the most questions under way at a time.
+        patience: seconds that a question may hold a thread after it was taken back. When every
+            thread is held that long, the model process is stuck, and is ended.
         told: called with each event's meta data.
 
     Attributes:
         connected: whether the line is up.
     """
 
-    def __init__(self, path: str, queue: int, told: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(
+        self, path: str, queue: int, patience: float, told: Callable[[dict[str, Any]], None]
+    ) -> None:
+        self._patience = patience
         self._path = path
         self._queue = queue
         self._told = told
@@ -48,7 +52,7 @@ class Remote:
         self._up = asyncio.Event()
         self._asking = 0
         # Questions that nobody waits for any more and that still hold a thread over there.
-        self._overdue: set[int] = set()
+        self._overdue: dict[int, float] = {}
         self._pid = 0
         self._threads = 0
 
@@ -93,7 +97,7 @@ class Remote:
                 self._pid, self._threads = frame.meta["pid"], frame.meta["threads"]
             self._told(frame.meta)
             return
-        self._overdue.discard(frame.number)
+        self._overdue.pop(frame.number, None)
         future = self._waiting.pop(frame.number, None)
         if future is None or future.done():
             return
@@ -134,8 +138,8 @@ class Remote:
         except asyncio.CancelledError:
             if self._writer is not None and number in self._waiting:
                 self._writer.write(wire.Frame(wire.Kind.CANCEL, number, {}).encode())
-                self._overdue.add(number)
-                self._relieve()
+                self._overdue[number] = time.monotonic()
+                asyncio.get_running_loop().call_later(self._patience, self._relieve)
             raise
         finally:
             self._asking -= 1
@@ -143,10 +147,11 @@ class Remote:
 
     def _relieve(self) -> None:
         """Ends a model process whose every thread is stuck; the server starts another."""
-        # A question taken back in time is confirmed at once, so what is left holds a thread each;
-        # those just taken back may still be confirmed, hence the margin.
-        if self._threads and len(self._overdue) >= self._threads + _MARGIN:
-            _log.error("the model is stuck", extra={"overdue": len(self._overdue)})
+        # A question taken back in time is confirmed at once, so what is left holds a thread each.
+        due = time.monotonic() - self._patience
+        stuck = sum(since <= due for since in self._overdue.values())
+        if self._threads and stuck >= self._threads:
+            _log.error("the model is stuck", extra={"overdue": stuck})
             self._overdue.clear()
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGKILL)

@@ -94,7 +94,7 @@ class Child:
             raise ChildFailedError("")
         self.deaths = [death for death in self.deaths if now - death < _DEATHS_SECONDS] + [now]
         reason = f"signal {-code}" if code < 0 else f"exit code {code}"
-        fields = {"module": self.module, "place": self.place, "reason": reason}
+        fields = {"ended": self.module, "place": self.place, "reason": reason}
         _log.error("a process died", extra=fields)
         if len(self.deaths) >= _DEATHS:
             died = f"{self.module} died {_DEATHS} times within {_DEATHS_SECONDS:g} seconds"

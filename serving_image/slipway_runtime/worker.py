@@ -89,7 +89,7 @@ class Worker:
         self._place = place
         self._model: modelfile.ModelFile | None = None
         self._compiled: FastPath | None = None
-        self.remote = Remote(path, settings.queue, self._told)
+        self.remote = Remote(path, settings.queue, settings.request_seconds, self._told)
         self.server = ModelServer(
             settings,
             _Backend(self.remote),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from slipway_runtime.digest import DIGEST_TAG, tree_digest
+from slipway_runtime.pickles import pickled_files
 
 CUSTOMERS = 1500
 
@@ -63,10 +64,14 @@ def test_registered_models_predict_as_trained(
     customers, _ = training.make_customers(CUSTOMERS)
     for recipe in training.RECIPES:
         folder = artifacts(tracking, registered, recipe.number)
+        assert pickled_files(folder) == []
         loaded = mlflow.pyfunc.load_model(str(folder))
         trained = training.train(recipe, CUSTOMERS)
         expected = trained.pipeline.predict(customers)
         np.testing.assert_array_equal(loaded.predict(customers), expected)
+        probabilities = trained.pipeline.predict_proba(customers)
+        loaded_pipeline = loaded.get_raw_model()
+        np.testing.assert_array_equal(loaded_pipeline.predict_proba(customers), probabilities)
         assert set(expected) == {0, 1}
         assert loaded.metadata.get_input_schema().input_names() == list(customers.columns)
         assert loaded.input_example is not None

@@ -1,5 +1,6 @@
 """Fetching model versions from a real MLflow server, over wires that fail."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -11,13 +12,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
 import requests
 
+from slipway_runtime import digest
 from slipway_runtime import fetch as command
+from slipway_runtime.artifacts import ClientArtifacts
 from slipway_runtime.digest import tree_digest
 from slipway_runtime.fetch import VerificationError, fetch
-from slipway_runtime.tracking import TrackingError, TrackingServer, _ClientArtifacts
+from slipway_runtime.tracking import TrackingError, TrackingServer
 
 IMAGE = Path(__file__).resolve().parents[1]
 
@@ -81,6 +85,56 @@ def test_a_tracking_uri_that_is_none(
     assert f"MLFLOW_TRACKING_URI: {uri!r} is not an http or https URL" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "uri",
+    ["models:/registered", "models:/registered/latest", "models:/registered/0", "models:/a@b@c"],
+)
+def test_a_model_uri_that_is_none(
+    uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        command.main(["--model-uri", uri, "--out", str(tmp_path)])
+    assert caught.value.code == 2
+    assert "is not a model URI such as models:/churn/3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--model and --version are required, or --model-uri"),
+        (["--model", "m"], "--model and --version are required, or --model-uri"),
+        (
+            ["--model-uri", "models:/m/1", "--version", "1"],
+            "--model-uri stands instead of --model and --version",
+        ),
+    ],
+)
+def test_what_is_to_be_fetched_is_said_once(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        command.main([*arguments, "--out", "m"])
+    assert message in capsys.readouterr().err
+
+
+def test_an_alias_is_looked_up(
+    tracking: Any,
+    registered: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking.uri)
+    mlflow.MlflowClient(tracking.uri).set_registered_model_alias(registered, "champion", "2")
+    out = ["--out", str(tmp_path / "m")]
+    assert command.main(["--model-uri", f"models:/{registered}@champion", *out]) == 0
+    assert json.loads(capsys.readouterr().out)["version"] == 2
+    assert command.main(["--model-uri", f"models:/{registered}/1", *out]) == 0
+    assert json.loads(capsys.readouterr().out)["version"] == 1
+    assert command.main(["--model-uri", f"models:/{registered}@nobody", *out]) == 1
+    assert "cannot fetch registered nobody: " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("version", ["0", "-1", "1.5", "latest", ""])
 def test_a_version_that_is_no_number(version: str, tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as caught:
@@ -139,13 +193,13 @@ def test_artifacts_that_are_gone(tracking: Any, registered: str, tmp_path: Path)
 def test_a_file_of_another_size(tmp_path: Path) -> None:
     (tmp_path / "MLmodel").write_text("flavors: {python_function: {}}")
     with pytest.raises(VerificationError, match="MLmodel has 30 bytes instead of 31"):
-        command._verify("churn 1", tmp_path, {"MLmodel": 31}, None)
+        command._verify(tmp_path, {"MLmodel": 31}, None)
 
 
-@pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../../b", ""])
+@pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../../b", "", "a//b", "./a", "a\0b"])
 def test_a_path_that_leads_out(path: str) -> None:
-    with pytest.raises(VerificationError):
-        command._safe(path)
+    with pytest.raises(VerificationError, match="leads out of the model's folder"):
+        command._check_path(path)
 
 
 def test_a_server_that_comes_late(registered: str, wire: Any, tmp_path: Path) -> None:
@@ -235,10 +289,27 @@ def test_artifacts_that_the_server_does_not_pass_on(
 
     source = tmp_path / "source"
     shutil.copytree(stored(tracking, registered, 1), source / "sub" / "model")
-    artifacts = _ClientArtifacts(TrackingServer(tracking.uri), source.as_uri())
-    sizes = artifacts.sizes()
-    assert sizes["sub/model/MLmodel"] == (source / "sub" / "model" / "MLmodel").stat().st_size
-    for path in sizes:
+    artifacts = ClientArtifacts(TrackingServer(tracking.uri), source.as_uri())
+    files = artifacts.files()
+    size = (source / "sub" / "model" / "MLmodel").stat().st_size
+    assert files["sub/model/MLmodel"].size == size
+    for path in files:
         (tmp_path / "copy" / path).parent.mkdir(parents=True, exist_ok=True)
         artifacts.download(path, tmp_path / "copy" / path)
     assert tree_digest(tmp_path / "copy") == tree_digest(source)
+
+
+def test_the_digest_of_a_folder_is_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "f").write_bytes(b"x")
+    # By hand, from the algorithm's description: sha256 of b"x", then of its one line.
+    of_file = hashlib.sha256(b"x").hexdigest()
+    expected = hashlib.sha256(f"sub/f\0{of_file}\n".encode()).hexdigest()
+    assert digest.main([str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"{expected}\n"
+    for wrong in ([], [str(tmp_path), "b"], [str(tmp_path / "none")]):
+        assert digest.main(wrong) == 1
+        error = capsys.readouterr().err
+        assert error == "digest: give one argument, the folder of a saved model\n"

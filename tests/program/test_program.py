@@ -164,6 +164,16 @@ def test_nothing_edited_is_nothing_changed(deploy: Deploy) -> None:
     assert changed(deploy(demo=True, models=models), deploy(demo=True, models=models)) == []
 
 
+def test_pickles_allowed_change_this_models_pods_alone(deploy: Deploy) -> None:
+    before = deploy(models={"churn": model(), "fraud": model()})
+    after = deploy(models={"churn": model() | {"allow_pickle": True}, "fraud": model()})
+    assert changed(before, after) == ["churn-v1-deployment", "churn-v2-deployment"]
+    for name in changed(before, after):
+        pod = after.one("Deployment", name).inputs["spec"]["template"]["spec"]
+        assert pod["initContainers"][0]["command"][-1] == "--allow-pickle"
+        assert {"name": "ALLOW_PICKLE", "value": "true"} in pod["containers"][0]["env"]
+
+
 def test_a_new_image_reaches_every_pod(deploy: Deploy) -> None:
     program = deploy(demo=True, models={"churn": model()})
     for name in ("churn-v1-deployment", "churn-v2-deployment", "mlflow-deployment"):

@@ -119,6 +119,19 @@ def test_the_fetch_is_told_what_the_server_serves() -> None:
     assert pod["containers"][0]["volumeMounts"][0]["readOnly"] is True
 
 
+def test_pickles_are_allowed_to_both_containers_or_to_none() -> None:
+    def told(server: Server) -> tuple[bool, bool]:
+        pod = model_server.pod(server, "image", "http://mlflow")
+        (fetch,), (serve,) = pod["initContainers"], pod["containers"]
+        env = {"name": "ALLOW_PICKLE", "value": "true"}
+        assert "ALLOW_PICKLE" not in json.dumps(fetch) and "--allow" not in json.dumps(serve)
+        return "--allow-pickle" in fetch["command"], env in serve["env"]
+
+    assert told(SERVER) == (False, False)
+    assert "pickle" not in json.dumps(PODS["model server"]).lower()
+    assert told(Server("churn", 2, Resources(), Scaling(), allow_pickle=True)) == (True, True)
+
+
 def test_limits() -> None:
     wanted = Resources(cpu="1.5", memory="1Gi", gpu=1)
     assert model_server.resources(wanted, gpu=True) == {

@@ -38,6 +38,7 @@ def test_two_keys_are_enough() -> None:
 def test_defaults_of_a_model() -> None:
     model = parse({**BASE, **churn()}).models["churn"]
     assert model.versions == (1,)
+    assert model.allow_pickle is False
     assert model.resources.model_dump() == {
         "cpu": "250m",
         "memory": "512Mi",
@@ -153,11 +154,12 @@ MEMORY = "is not a quantity of bytes such as 512Mi or 2Gi, of 16Mi at least"
         (
             churn(canry={}),
             "models.churn.canry: is not a known key; did you mean canary? "
-            "(known: canary, resources, scaling, stable)",
+            "(known: allow_pickle, canary, resources, scaling, stable)",
         ),
         (
             churn(shadow={"version": 3}),
-            "models.churn.shadow: is not a known key (known: canary, resources, scaling, stable)",
+            "models.churn.shadow: is not a known key "
+            "(known: allow_pickle, canary, resources, scaling, stable)",
         ),
         (
             {"models": {"churn": {}}},
@@ -174,7 +176,7 @@ MEMORY = "is not a quantity of bytes such as 512Mi or 2Gi, of 16Mi at least"
         ),
         (
             {"models": {"churn": 1}},
-            "models.churn: 1 is not an object of canary, resources, scaling, stable",
+            "models.churn: 1 is not an object of allow_pickle, canary, resources, scaling, stable",
         ),
         ({"models": [1]}, "models: [1] is not an object"),
         (
@@ -199,6 +201,11 @@ MEMORY = "is not a quantity of bytes such as 512Mi or 2Gi, of 16Mi at least"
             churn(resources={"gpu": -1}),
             "models.churn.resources.gpu: -1 is not a whole number of GPUs from 0 to 64",
         ),
+        (
+            churn(allow_pickle="yes"),
+            'models.churn.allow_pickle: "yes" is not true or false',
+        ),
+        (churn(allow_pickle=1), "models.churn.allow_pickle: 1 is not true or false"),
         ({"demo": "yes"}, 'demo: "yes" is not true or false'),
         ({"context": ""}, 'context: "" is not text, or is empty'),
         (
