@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 _PR_SET_PDEATHSIG: Final = 1
+_NO_LIMIT: Final = 2**60
 
 
 def begin_child() -> None:
@@ -39,6 +40,22 @@ def cpu_limit() -> int:
         if quota > 0 and period > 0:
             allowed = min(allowed, int(quota / period))
     return max(1, allowed)
+
+
+def memory_limit() -> int | None:
+    """Returns the memory this container may use, in bytes, or None where there is no limit.
+
+    The limit of its control group, version 2 or 1.
+    """
+    for path in (
+        "/sys/fs/cgroup/memory.max",
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+    ):
+        limit = _whole(_read(path))
+        # Version 1 writes "no limit" as a number near 2**63.
+        if 0 < limit < _NO_LIMIT:
+            return limit
+    return None
 
 
 def _limits_v2() -> tuple[int, int]:

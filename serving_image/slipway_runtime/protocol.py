@@ -10,8 +10,8 @@ are the statuses. What differs, deliberately:
   JSON nested too deep) is 400 and not 500: a client must not be able to make a version look broken.
 - A request without a content type is 415 and not 500.
 - The model's own failure is 500, so that it counts against the version: an exception of its code
-  on an input that the signature allows and that holds no missing, infinite or huge number. Without
-  a signature nobody can say whose fault it is, and it stays 400.
+  on an input that the signature allows and that is not empty and holds no missing, infinite or
+  huge number. Without a signature nobody can say whose fault it is, and it stays 400.
 
 It also answers the Open Inference Protocol (see `v2`) with the same model.
 
@@ -31,12 +31,12 @@ from typing import Any, Final, NoReturn
 import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
-from mlflow.models.utils import _enforce_params_schema
+from mlflow.models.utils import _enforce_params_schema, _enforce_schema
 from mlflow.pyfunc import PyFuncModel, scoring_server
 from mlflow.version import VERSION as MLFLOW_VERSION
 
 from slipway_runtime import v2
-from slipway_runtime.errors import RequestError
+from slipway_runtime.errors import ErrorType, RequestError
 from slipway_runtime.modelfile import ModelFile
 
 __all__ = ["MLFLOW_VERSION", "Scorer", "load_model"]
@@ -139,9 +139,34 @@ class Scorer:
             self._raise_prediction_error(error, data, params)
         except Exception as error:
             message = "The model could not evaluate this input."
-            if self._input_schema is not None and _plain(data, self._texts):
+            if self._is_plain(data):
                 raise RequestError(500, "INTERNAL_ERROR", message, "model_error") from error
-            raise RequestError(400, "BAD_REQUEST", message, "model_error") from error
+            # Without a signature it may be either's fault, and counts as the model's.
+            fault: ErrorType = "model_error" if self._input_schema is None else "invalid_input"
+            raise RequestError(400, "BAD_REQUEST", message, fault) from error
+
+    def _is_plain(self, data: Any) -> bool:
+        """Tells whether the model got what its signature says, as far as can be seen.
+
+        MLflow's enforcement lets pass a table without rows, a missing number, one that is infinite
+        or huge, and anything at all in a column of text. A model may fail on these and not be to
+        blame.
+
+        Args:
+            data: the input, before enforcement.
+        """
+        if self._input_schema is None:
+            return False
+        try:
+            given = _enforce_schema(data, self._input_schema)
+            if isinstance(given, pd.DataFrame | dict):
+                return all(
+                    _is_plain_column(column, name in self._texts) for name, column in given.items()
+                )
+            return _is_plain_column(given, text=False)
+        except Exception:
+            # Odd enough for MLflow or NumPy to fail on it.
+            return False
 
     def warm_up(self, path: Path) -> bool:
         """Answers the model's own example, so that no client pays for what is done only once.
@@ -237,30 +262,9 @@ class Scorer:
         return f", which is: {expected}"
 
 
-def _plain(data: Any, texts: frozenset[str]) -> bool:
-    """Tells whether input is what its signature says, as far as can be seen.
-
-    MLflow's enforcement lets pass a missing number, one that is infinite or huge, and anything at
-    all in a column of text. A model may fail on these and not be to blame.
-
-    Args:
-        data: the model's input, as parsed.
-        texts: the signature's columns of text.
-    """
-    if isinstance(data, pd.DataFrame):
-        columns: Iterable[tuple[Any, Any]] = data.items()
-    elif isinstance(data, dict):
-        columns = data.items()
-    else:
-        columns = [("", data)]
-    return all(_plain_column(column, name in texts) for name, column in columns)
-
-
-def _plain_column(column: Any, text: bool) -> bool:
-    try:
-        values = np.asarray(column)
-    except ValueError:
-        # Lists of different lengths: whether they are as they should be is not to be seen here.
+def _is_plain_column(column: Any, text: bool) -> bool:
+    values = np.asarray(column)
+    if not values.size:
         return False
     if values.dtype.kind in "fiu":
         return bool(np.isfinite(values).all() and (np.abs(values) <= _LARGEST).all())

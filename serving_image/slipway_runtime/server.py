@@ -6,7 +6,8 @@ It starts the processes that do the work, and starts again what dies:
 
 - ``WORKERS`` front workers (see `worker`), which share the listening socket and answer plain
   requests with a compiled model, where there is one;
-- a model process for each (see `model_process`), which holds the model and answers the rest.
+- ``MODEL_PROCESSES`` model processes (see `model_process`), which hold the model and answer the
+  rest; a worker asks one of them.
 
 This process imports the standard library alone: it is small, and has nothing to fail with.
 
@@ -120,13 +121,17 @@ class Server:
         counts.mkdir()
         self._workers: list[Child] = []
         self._models: list[Child] = []
-        for place in range(settings.workers):
+        lines = [
+            {"SLIPWAY_SOCKET": str(scratch / f"model{place}.sock")}
+            for place in range(settings.model_processes)
+        ]
+        for place, line in enumerate(lines):
             folder = scratch / f"model{place}"
             folder.mkdir()
-            line = {"SLIPWAY_SOCKET": str(scratch / f"model{place}.sock")}
             model = line | {"SLIPWAY_SCRATCH": str(folder)}
             self._models.append(Child("slipway_runtime.model_process", place, model))
-            worker = line | {
+        for place in range(settings.workers):
+            worker = lines[place % len(lines)] | {
                 "SLIPWAY_BOARD": str(self._board_path),
                 "SLIPWAY_PLACE": str(place),
                 "SLIPWAY_LISTEN_FD": str(listener.fileno()),

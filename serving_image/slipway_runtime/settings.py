@@ -4,9 +4,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
-from slipway_runtime.processes import cpu_limit
+from slipway_runtime.processes import cpu_limit, memory_limit
+
+_MODEL_PROCESS_BYTES: Final = 384 * 2**20
 
 
 class SettingsError(ValueError):
@@ -41,6 +43,12 @@ def _flag(env: Mapping[str, str], name: str, default: bool) -> bool:
     return value.lower() == "true"
 
 
+def _affordable(workers: int) -> int:
+    """Returns how many model processes the memory limit has room for, one a worker at most."""
+    limit = memory_limit()
+    return workers if limit is None else max(1, min(workers, limit // _MODEL_PROCESS_BYTES))
+
+
 @dataclass(frozen=True)
 class ServerSettings:
     """What a model server is told by its environment.
@@ -62,8 +70,9 @@ class ServerSettings:
             413.
         threads: ``PREDICTION_THREADS``, by default as many as asyncio takes (CPUs + 4, at most 32);
             predictions that a model process works on at the same time.
-        workers: ``WORKERS``, by default the CPU limit rounded down, at least 1; front workers, and
-            model processes, one for each.
+        workers: ``WORKERS``, by default the CPU limit rounded down, at least 1; front workers.
+        model_processes: ``MODEL_PROCESSES``, by default one for each front worker, as far as the
+            memory limit has 384 MiB for each, at least 1. A model process holds the model.
         queue: ``MAX_QUEUE``, by default 256; requests that wait for a model process. Further ones
             are answered with 503 and Retry-After.
         compiled: ``COMPILED``, by default ``true``; whether a model is compiled where it can be.
@@ -82,6 +91,7 @@ class ServerSettings:
     max_request_bytes: int = 16 * 2**20
     threads: int = 8
     workers: int = 1
+    model_processes: int = 1
     queue: int = 256
     compiled: bool = True
     allow_pickle: bool = False
@@ -94,6 +104,7 @@ class ServerSettings:
             SettingsError: one of them is missing or not allowed.
         """
         name = _text(env, "MODEL_NAME")
+        workers = _number(env, "WORKERS", cpu_limit(), 1, 256)
         timeout = _number(env, "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT", 60, 1, 86_400)
         return cls(
             model_name=name,
@@ -106,7 +117,8 @@ class ServerSettings:
             request_seconds=_number(env, "REQUEST_SECONDS", timeout, 1, 86_400),
             max_request_bytes=_number(env, "MAX_REQUEST_BYTES", 16 * 2**20, 1, 2**31),
             threads=_number(env, "PREDICTION_THREADS", min(32, (os.cpu_count() or 1) + 4), 1, 256),
-            workers=_number(env, "WORKERS", cpu_limit(), 1, 256),
+            workers=workers,
+            model_processes=_number(env, "MODEL_PROCESSES", _affordable(workers), 1, 256),
             queue=_number(env, "MAX_QUEUE", cls.queue, 1, 2**20),
             compiled=_flag(env, "COMPILED", cls.compiled),
             allow_pickle=_flag(env, "ALLOW_PICKLE", cls.allow_pickle),

@@ -32,7 +32,18 @@ def test_settings_from_the_environment() -> None:
         | {"MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT": "7", "PREDICTION_THREADS": "2"}
     )
     assert settings == ServerSettings(
-        "churn", "1", Path("/m"), "0.0.0.0", 81, 0, 20, 7, 9, 2, workers=cpu_limit()
+        "churn",
+        "1",
+        Path("/m"),
+        "0.0.0.0",
+        81,
+        0,
+        20,
+        7,
+        9,
+        2,
+        workers=cpu_limit(),
+        model_processes=settings.model_processes,
     )
     more = {"WORKERS": "3", "MAX_QUEUE": "5", "COMPILED": "false", "ALLOW_PICKLE": "TRUE"}
     settings = ServerSettings.from_env({"MODEL_NAME": "churn"} | more)
