@@ -55,6 +55,8 @@ class Compiled:
             0 or above; ``argmax``: the class of the greatest score, the first of equals;
             ``sigmoid``, ``softmax``: probabilities.
         classes: the labels, or None where there are none.
+        by_column: of a linear core, whether the native model gets a table, whose columns lie one
+            after the other in memory, and not an array, whose rows do.
     """
 
     engine: Engine
@@ -65,6 +67,7 @@ class Compiled:
     trees: bytes | None = None
     divisor: int = 1
     classes: Array | None = None
+    by_column: bool = True
 
     def save(self, folder: Path) -> None:
         """Writes it to ``folder``, which is made."""
@@ -76,7 +79,8 @@ class Compiled:
         if self.trees is not None:
             (folder / _TREES).write_bytes(self.trees)
         meta: dict[str, Any] = {"engine": self.engine, "finish": self.finish}
-        meta |= {"divisor": self.divisor, "scalings": [step.operation for step in self.scalings]}
+        meta |= {"divisor": self.divisor, "by_column": self.by_column}
+        meta |= {"scalings": [step.operation for step in self.scalings]}
         (folder / _META).write_text(json.dumps(meta))
 
     @classmethod
@@ -97,6 +101,7 @@ class Compiled:
             engine=meta["engine"],
             finish=meta["finish"],
             divisor=meta["divisor"],
+            by_column=meta["by_column"],
             scalings=scalings,
             weights=arrays.get("weights"),
             intercept=arrays.get("intercept"),
@@ -126,8 +131,10 @@ class Compiled:
         weights, intercept = self.weights, self.intercept
         if weights is None or intercept is None:
             raise ValueError("a linear model without weights")
-        # A table's columns lie one after the other in memory, and BLAS adds up in another order
-        # for another layout. Only a copy has the strides of one, a single row included.
+        # BLAS adds up in another order for another layout.
+        if not self.by_column:
+            return lambda matrix: matrix @ weights + intercept
+        # Only a copy has the strides of a table, a single row included.
         return lambda matrix: matrix.T.copy().T @ weights + intercept
 
     def _ensemble(self) -> Callable[[Matrix], Array]:

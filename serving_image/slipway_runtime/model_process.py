@@ -101,7 +101,8 @@ class ModelProcess:
                 waiting[frame.number] = future
                 send = functools.partial(self._send, writer, waiting, frame.number)
                 future.add_done_callback(functools.partial(self._loop.call_soon_threadsafe, send))
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            # The worker is gone, or this process is to go.
             pass
         finally:
             self._writers.discard(writer)

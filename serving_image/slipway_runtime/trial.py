@@ -79,6 +79,7 @@ class Trial:
             compiled, thresholds = compile_model(loaded.model, loaded.predict_fn, dtype)
         except CannotCompileError as error:
             return str(error)
+        compiled.by_column = extractor.names is not None
         fast = FastPath(extractor, compiled)
         body = native.example_body(path, model)
         example = extractor.extract(orjson.loads(body)) if body is not None else None

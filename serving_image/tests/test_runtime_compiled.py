@@ -108,6 +108,23 @@ def test_a_compiled_model_predicts_the_native_ones_bits(case: str, tmp_path: Pat
     assert compared > len(rows) > 400
 
 
+@pytest.mark.parametrize("target", ["number", "numbers"])
+def test_a_linear_model_of_arrays(target: str, tmp_path: Path) -> None:
+    """An array is laid out by rows, and its sums are in another order than a table's."""
+    table = X.to_numpy()
+    model = linear_model.LinearRegression().fit(table, TARGETS[target])
+    compiled, _ = compile_model(model, "predict", "float64")
+    compiled.by_column = False
+    compiled.save(tmp_path / "compiled")
+    extractor = Extractor(None, ["double"] * len(NAMES))
+    fast = FastPath(extractor, Compiled.load(tmp_path / "compiled"))
+    native = Native(model, "predict")
+    rows = gate.draw(extractor, None, [])
+    assert gate.against_native(
+        fast, lambda batch: native.predict(batch, None, extractor.kinds), rows
+    ) > len(rows)
+
+
 @pytest.mark.parametrize(
     ("model", "target", "method"),
     [
