@@ -113,6 +113,7 @@ def test_a_linear_model_of_arrays(target: str, tmp_path: Path) -> None:
     """An array is laid out by rows, and its sums are in another order than a table's."""
     table = X.to_numpy()
     model = linear_model.LinearRegression().fit(table, TARGETS[target])
+    model = cloudpickle.loads(cloudpickle.dumps(model))
     compiled, _ = compile_model(model, "predict", "float64")
     compiled.by_column = False
     compiled.save(tmp_path / "compiled")
