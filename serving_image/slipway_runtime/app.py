@@ -123,6 +123,7 @@ class ModelServer:
 
     def close(self) -> None:
         """Lets the threads go, without waiting for a prediction that never ends."""
+        self.metrics.count_compiled()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _with_headers(self, app: ASGIApp) -> ASGIApp:

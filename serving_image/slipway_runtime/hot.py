@@ -19,6 +19,7 @@ from slipway_runtime.app_v2 import LENGTH_HEADER
 from slipway_runtime.errors import RequestError
 
 _LARGEST_BODY: Final = 64 * 1024
+_COUNT_SECONDS: Final = 0.1
 _CONTENT_TYPES: Final = frozenset(
     {
         b"application/json",
@@ -136,7 +137,9 @@ class HotProtocol(HttpToolsProtocol):
             super().on_message_complete()
             return
         self.transport.write(answer)
-        self.model_server.metrics.answered_compiled(len(body), time.perf_counter() - started)
+        metrics = self.model_server.metrics
+        if metrics.answered_compiled(len(body), time.perf_counter() - started):
+            self.loop.call_later(_COUNT_SECONDS, metrics.count_compiled)
         self.on_response_complete()
 
     def _answer(self, body: bytes) -> bytes | None:

@@ -20,9 +20,11 @@ of them read (prometheus_client's multiprocess mode, on where ``PROMETHEUS_MULTI
 so each tells the sum. ``process_*`` are sums over the server's processes.
 """
 
+import bisect
+import collections
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -147,6 +149,8 @@ class Metrics:
         self._compiled = {name: compiled.labels(**labels, engine=name) for name in ENGINES}
         self.active = active.labels(**labels)
         self.input_size = size.labels(**labels)
+        self._sizes: list[int] = []
+        self._seconds: list[float] = []
         self._scraped = self._registry
         if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
             self._scraped = CollectorRegistry()
@@ -167,17 +171,31 @@ class Metrics:
         if error is not None:
             self._errors[error].inc()
 
-    def answered_compiled(self, size: int, seconds: float) -> None:
-        """Counts one prediction by the compiled model.
+    def answered_compiled(self, size: int, seconds: float) -> bool:
+        """Notes one prediction by the compiled model; `count_compiled` counts those noted.
+
+        Counting each at once would cost as much as the prediction.
 
         Args:
             size: of the request's body, in bytes.
             seconds: as in `answered`.
+
+        Returns:
+            Whether it is the first since they were counted.
         """
-        self.input_size.observe(size)
-        self._predictions.inc()
-        self.by_compiled.inc()
-        self._latency.observe(seconds)
+        self._sizes.append(size)
+        self._seconds.append(seconds)
+        return len(self._sizes) == 1
+
+    def count_compiled(self) -> None:
+        """Counts the predictions noted; call it soon after the first."""
+        sizes, seconds = self._sizes, self._seconds
+        self._sizes, self._seconds = [], []
+        if sizes:
+            self._predictions.inc(len(sizes))
+            self.by_compiled.inc(len(sizes))
+            _observe_all(self.input_size, SIZE_BUCKETS, sizes)
+            _observe_all(self._latency, LATENCY_BUCKETS, seconds)
 
     def compiled(self, engine: str | None) -> None:
         """Tells which engine's compiled model is in service, if any."""
@@ -190,8 +208,20 @@ class Metrics:
         Args:
             accept: the request's Accept header; Prometheus' text format where it is empty.
         """
+        self.count_compiled()
         encode, content_type = choose_encoder(accept)
         return encode(self._scraped), content_type
+
+
+def _observe_all(histogram: Histogram, bounds: Sequence[float], values: Sequence[float]) -> None:
+    """Does what ``observe`` does for each value, with one addition to each bucket.
+
+    The library has no public way to; the tests hold this to what ``observe`` does.
+    """
+    counts = collections.Counter(bisect.bisect_left(bounds, value) for value in values)
+    for bucket, count in counts.items():
+        histogram._buckets[bucket].inc(count)
+    histogram._sum.inc(sum(values))
 
 
 class _Shared(Collector):

@@ -11,6 +11,7 @@ import pytest
 
 from slipway_runtime import logs
 from slipway_runtime.digest import combine, tree_digest
+from slipway_runtime.metrics import Metrics
 from slipway_runtime.processes import cpu_limit
 from slipway_runtime.settings import ServerSettings, SettingsError
 
@@ -23,6 +24,25 @@ def test_settings_by_default() -> None:
     assert (settings.host, settings.port) == ("0.0.0.0", 8080)
     assert (settings.drain_seconds, settings.grace_seconds, settings.request_seconds) == (5, 20, 60)
     assert settings.max_request_bytes == 16 * 2**20
+
+
+def test_predictions_counted_together_count_as_one_by_one() -> None:
+    together, single = Metrics("churn", "1"), Metrics("churn", "1")
+    values = [0.0, 0.0009, 0.001, 0.0010001, 0.3, 9.9, 10.0, 99.0]
+    sizes = [0, 1, 256, 257, 1024, 70_000, 2**26, 2**27]
+    firsts = [together.answered_compiled(*pair) for pair in zip(sizes, values, strict=True)]
+    assert firsts == [True] + [False] * 7
+    for size, seconds in zip(sizes, values, strict=True):
+        single.input_size.observe(size)
+        single.by_compiled.inc()
+        single.answered(seconds)
+
+    def told(metrics: Metrics) -> list[bytes]:
+        lines = metrics.render("")[0].splitlines()
+        return [line for line in lines if line.startswith(b"model_")]
+
+    assert told(together) == told(single)
+    assert together.answered_compiled(1, 1.0)
 
 
 def test_settings_from_the_environment() -> None:
