@@ -14,13 +14,16 @@ class ServingImageArgs:
 
     registry: where it goes, as in `127.0.0.1:5000`. builder: the buildx builder; None means the
     user's current one. context: the directory with its Dockerfile. repository: its name in the
-    registry.
+    registry. target: a stage of the Dockerfile, as `gpu`; None means its last. base: the image it
+    is built on, best by digest; None means the Dockerfile's own.
     """
 
     registry: str
     builder: str | None = None
     context: str = "serving_image"
     repository: str = "slipway/serving"
+    target: str | None = None
+    base: str | None = None
 
 
 class ServingImage(pulumi.ComponentResource):
@@ -40,6 +43,8 @@ class ServingImage(pulumi.ComponentResource):
         image = Image(
             f"{name}-image",
             context={"location": args.context},
+            target=args.target,
+            build_args={"BASE": args.base} if args.base else None,
             # zstd packs the layers in a third of gzip's time; every containerd since 1.5 reads it.
             exports=[
                 ExportArgs(
