@@ -123,10 +123,6 @@ def prepare(target: Target) -> None:
             cache_dir() / "pulumi/plugins" / f"resource-{name}-v{version}" / plugin,
             tools.tool_directory(tool) / "bin" / plugin,
         )
-    # Beside the program is where it looks for the language host without a warning.
-    for host in ("pulumi-language-python", "pulumi-language-python-exec"):
-        source = tools.tool_directory("pulumi-language-python") / "bin" / host
-        toolkit.link(tools.tool_directory("pulumi") / "bin" / host, source)
 
 
 def up(target: Target) -> None:

@@ -295,6 +295,11 @@ def _link(tools: list[Tool]) -> None:
                 wanted[LINKS / "bin" / name] = source or Path()
         if tool.name == "istio-charts":
             wanted[LINKS / "charts/istio"] = tool.directory / "charts"
+    places = {tool.name: tool.directory / "bin" for tool in tools if tool.directory.exists()}
+    if "pulumi" in places and "pulumi-language-python" in places:
+        # Beside the program is where it looks for the language host without a warning.
+        for host in ("pulumi-language-python", "pulumi-language-python-exec"):
+            wanted[places["pulumi"] / host] = places["pulumi-language-python"] / host
     for place, target in wanted.items():
         link(place, target)
 

@@ -145,6 +145,7 @@ class ModelServer:
     async def _invocations(self, request: Request) -> Response:
         async def predict(body: bytes, request_id: str) -> Response:
             content_type = request.headers.get("content-type")
+            self.check_values(body, b"\n" if (content_type or "").startswith("text/") else b"[")
             if self.fast is not None and content_type == _JSON:
                 # A body that `hot` left over is large or not plain: off the event loop with it.
                 answer = await self.in_thread(self.fast.answer, body)
@@ -237,6 +238,24 @@ class ModelServer:
         if size > limit:
             raise self._too_large(close=False)
         return b"".join(chunks)
+
+    def check_values(self, text: bytes | memoryview, rows: bytes = b"[") -> None:
+        """Refuses a text in JSON or CSV with more values than allowed, before any is made.
+
+        Args:
+            text: the text.
+            rows: what each row has one of.
+
+        Raises:
+            RequestError: it has more (413).
+        """
+        limit = self.settings.max_values
+        if len(text) <= limit:
+            return
+        content = bytes(text)
+        if sum(content.count(mark) for mark in {b",", b"{", b"[", rows}) > limit:
+            message = f"The body has more than {limit} values."
+            raise RequestError(413, "PAYLOAD_TOO_LARGE", message, "payload_too_large")
 
     def _too_large(self, close: bool) -> RequestError:
         limit = self.settings.max_request_bytes

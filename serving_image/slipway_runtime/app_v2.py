@@ -103,6 +103,7 @@ class _Endpoints:
     async def infer(self, request: Request) -> Response:
         async def predict(body: bytes, request_id: str) -> Response:
             length = _header_length(request, len(body))
+            self._server.check_values(memoryview(body)[:length])
             answer = None
             if (fast := self._server.fast) is not None:
                 answer = fast.infer(body, length, in_line=True)

@@ -164,6 +164,7 @@ class ModelProcess:
                 protocol.load_model(path),
                 model,
                 (self._settings.model_name, self._settings.model_version),
+                self._settings.max_values,
             )
         except LoadError:
             raise

@@ -74,9 +74,17 @@ class Scorer:
         model: the model, from `load_model`.
         facts: what its ``MLmodel`` says.
         identity: its name and version.
+        max_values: the most values that a compressed body may hold.
     """
 
-    def __init__(self, model: PyFuncModel, facts: ModelFile, identity: tuple[str, str]) -> None:
+    def __init__(
+        self,
+        model: PyFuncModel,
+        facts: ModelFile,
+        identity: tuple[str, str],
+        max_values: int = 2_000_000,
+    ) -> None:
+        self._max_values = max_values
         self._model = model
         self._facts = facts
         self._identity = identity
@@ -195,6 +203,7 @@ class Scorer:
             if media_type == scoring_server.CONTENT_TYPE_CSV:
                 text = io.StringIO(body.decode())
                 return scoring_server.parse_csv_input(text, self._input_schema), None, False
+            self._check_parquet(body)
             return scoring_server.parse_parquet_input(io.BytesIO(body)), None, False
         except (RequestError, MemoryError):
             raise
@@ -203,6 +212,19 @@ class Scorer:
         except Exception as error:
             kind = media_type.rsplit(".", 1)[-1].rsplit("/", 1)[-1].upper()
             raise _invalid(f"The body could not be read as a table in {kind}.") from error
+
+    def _check_parquet(self, body: bytes) -> None:
+        """Refuses a file that says of itself that it holds more values than allowed.
+
+        Raises:
+            RequestError: it does (413).
+        """
+        from pyarrow.parquet import ParquetFile
+
+        facts = ParquetFile(io.BytesIO(body)).metadata
+        if facts.num_rows * max(1, facts.num_columns) > self._max_values:
+            message = f"The body has more than {self._max_values} values."
+            raise RequestError(413, "PAYLOAD_TOO_LARGE", message, "payload_too_large")
 
     def _parse_json(self, body: bytes) -> tuple[Any, Any, bool]:
         request = _decode_json(body)

@@ -68,6 +68,9 @@ class ServerSettings:
             ``MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT`` or 60; longer requests are answered with 504.
         max_request_bytes: ``MAX_REQUEST_BYTES``, by default 16 MiB; longer bodies are answered with
             413.
+        max_values: ``MAX_VALUES``, by default 2,000,000; numbers, texts, rows and lists in a
+            request. One with more is answered with 413: a value of two bytes takes a hundred in
+            memory. Tensors in binary are not counted.
         threads: ``PREDICTION_THREADS``, by default as many as asyncio takes (CPUs + 4, at most 32);
             predictions that a model process works on at the same time.
         workers: ``WORKERS``, by default the CPU limit rounded down, at least 1; front workers.
@@ -93,6 +96,7 @@ class ServerSettings:
     workers: int = 1
     model_processes: int = 1
     queue: int = 256
+    max_values: int = 2_000_000
     compiled: bool = True
     allow_pickle: bool = False
 
@@ -120,6 +124,7 @@ class ServerSettings:
             workers=workers,
             model_processes=_number(env, "MODEL_PROCESSES", _affordable(workers), 1, 256),
             queue=_number(env, "MAX_QUEUE", cls.queue, 1, 2**20),
+            max_values=_number(env, "MAX_VALUES", cls.max_values, 1, 2**31),
             compiled=_flag(env, "COMPILED", cls.compiled),
             allow_pickle=_flag(env, "ALLOW_PICKLE", cls.allow_pickle),
         )

@@ -177,6 +177,29 @@ def test_longer_bodies_are_413(
     assert samples(client)["model_prediction_errors_total", "payload_too_large"] == 1
 
 
+@pytest.mark.parametrize(
+    ("content_type", "few", "many"),
+    [
+        ("application/json", b"[1,2,3,4,5,6,7]", b"[1,2,3,4,5,6,7,8,9]"),
+        ("application/json", b"[[[[[[[[ ]]]]]]]]", b"[[[[[[[[[ ]]]]]]]]]"),
+        ("application/json", b"[{},{},{}]".ljust(20), b"[{},{},{},{}, {}]"),
+        ("text/csv", b"a,b\n1,2\n3,4\n5,6", b"a,b\n1,2\n3,4\n5,6\n7,8"),
+    ],
+)
+def test_more_values_than_allowed_are_413(
+    client_of: Callable[[Any], Any], stub: Stub, content_type: str, few: bytes, many: bytes
+) -> None:
+    server = ModelServer(replace(SETTINGS, max_values=8), stub)
+    server.started = True
+    client = client_of(server.app)
+    headers = {"content-type": content_type}
+    assert client.post("/invocations", content=few, headers=headers).status_code == 200
+    answer = client.post("/invocations", content=many, headers=headers)
+    assert answer.status_code == 413
+    assert answer.json()["message"] == "The body has more than 8 values."
+    assert stub.seen == [few]
+
+
 def test_a_prediction_too_slow_is_504(client: Any) -> None:
     answer = client.post("/invocations", content=b"slow")
     assert answer.status_code == 504

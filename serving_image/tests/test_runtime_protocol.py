@@ -21,6 +21,7 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, Tens
 
 from slipway_runtime import modelfile
 from slipway_runtime.app import ModelServer
+from slipway_runtime.errors import RequestError
 from slipway_runtime.protocol import MLFLOW_VERSION, Scorer, load_model
 from slipway_runtime.settings import ServerSettings
 
@@ -291,6 +292,18 @@ def test_parquet(pairs: dict[str, Pair]) -> None:
     theirs, ours = pairs["table"].post(body.getvalue(), "application/vnd.apache.parquet")
     assert theirs.status_code == ours.status_code == 200, (theirs.text, ours.text)
     assert ours.content == theirs.content
+
+
+def test_a_parquet_file_that_unpacks_to_too_much_is_413(pairs: dict[str, Pair]) -> None:
+    body = io.BytesIO()
+    pd.DataFrame({"amount": np.zeros(2_000_001)}).to_parquet(body)
+    # Two million values in a few kilobytes.
+    assert len(body.getvalue()) < 50_000
+    server = pairs["table"].server
+    assert isinstance(server.backend, InProcess)
+    with pytest.raises(RequestError) as caught:
+        server.backend.scorer.score(body.getvalue(), "application/vnd.apache.parquet")
+    assert caught.value.status == 413
 
 
 def test_a_column_of_another_type_is_answered_with_the_signature(pairs: dict[str, Pair]) -> None:
