@@ -45,6 +45,9 @@ _T = TypeVar("_T")
 _log = logging.getLogger("slipway.app")
 
 _SWALLOWED_TIMES_LIMIT: Final = 4
+# The bytes of all requests of a worker at a time, in longest bodies.
+_HELD_TIMES_LIMIT: Final = 4
+_DIGITS: Final = 15
 _ERROR_CODES: Final = {404: "ENDPOINT_NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _JSON: Final = "application/json"
@@ -75,10 +78,12 @@ class ModelServer:
     Attributes:
         app: the ASGI application.
         started: whether the model is loaded.
+        waiting: whether there is no model process for now; requests wait for one.
         fast: answers plain requests with the compiled model, where there is one.
         draining: True once the server was told to stop. Readiness then fails and every answer
             closes its connection, so that proxies let go of it; requests are still answered.
         others_loading: tells whether another front worker has yet to load its model.
+        held_bytes: the bytes of all bodies that are received or worked on.
         metrics: the metrics.
     """
 
@@ -94,6 +99,8 @@ class ModelServer:
         self.backend = backend
         self.mlflow_version = mlflow_version
         self.started = False
+        self.waiting = False
+        self.held_bytes = 0
         self.fast: FastPath | None = None
         self.draining = False
         self.others_loading: Callable[[], bool] = lambda: False
@@ -148,7 +155,7 @@ class ModelServer:
             self.check_values(body, b"\n" if (content_type or "").startswith("text/") else b"[")
             if self.fast is not None and content_type == _JSON:
                 # A body that `hot` left over is large or not plain: off the event loop with it.
-                answer = await self.in_thread(self.fast.answer, body)
+                answer = await self.in_thread(quietly, self.fast.answer, body)
                 if answer is not None:
                     self.metrics.by_compiled.inc()
                     return Response(answer, media_type=_JSON)
@@ -177,13 +184,13 @@ class ModelServer:
         """
         given = request.headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        with self.metrics.active.track_inprogress():
+        with self.metrics.active.track_inprogress(), _Held(self) as held:
             received: float | None = None
             failure: RequestError | None = None
             error: ErrorType | None = None
             try:
                 async with asyncio.timeout(self.settings.request_seconds):
-                    body = await self._read(request)
+                    body = await self._read(request, held)
                     self.metrics.input_size.observe(len(body))
                     received = time.perf_counter()
                     if not self.started:
@@ -210,18 +217,19 @@ class ModelServer:
             self.metrics.answered(now - (now if received is None else received), error)
             return response
 
-    async def _read(self, request: Request) -> bytes:
-        """Returns the request's body.
+    async def _read(self, request: Request, held: "_Held") -> bytes:
+        """Returns the request's body, whose bytes are added to those ``held``.
 
         A body somewhat too long is received to its end and thrown away: a client that does not read
         before it has written all would see a broken connection instead of the answer.
 
         Raises:
-            RequestError: it is longer than allowed (413).
+            RequestError: it is longer than allowed (413), or others hold too much (503).
         """
         limit = self.settings.max_request_bytes
         declared = request.headers.get("content-length", "")
-        announced = int(declared) if declared.isdecimal() else 0
+        # Beyond so many digits it is not a length, and more than Python reads.
+        announced = int(declared[-_DIGITS:]) if declared.isdecimal() else 0
         waits = request.headers.get("expect", "").lower() == "100-continue"
         if announced > limit and (waits or announced > limit * _SWALLOWED_TIMES_LIMIT):
             raise self._too_large(close=True)
@@ -230,6 +238,7 @@ class ModelServer:
         async for chunk in request.stream():
             size += len(chunk)
             if size <= limit:
+                held.take(len(chunk))
                 chunks.append(chunk)
             elif size > limit * _SWALLOWED_TIMES_LIMIT:
                 raise self._too_large(close=True)
@@ -282,13 +291,52 @@ class ModelServer:
     async def _ready(self, _: Request) -> Response:
         if self.draining:
             return _unavailable("The server is stopping.")
-        if not self.started or self.others_loading():
+        if not self.started or self.waiting or self.others_loading():
             return _unavailable("The model is not loaded yet.")
         return JSONResponse({"status": "ready"})
 
     async def _metrics(self, request: Request) -> Response:
         content, content_type = self.metrics.render(request.headers.get("accept", ""))
         return Response(content, headers={"content-type": content_type})
+
+
+class _Held:
+    """The bytes that one request holds of what a worker may hold, given back at its end."""
+
+    def __init__(self, server: ModelServer) -> None:
+        self._server = server
+        self._most = _HELD_TIMES_LIMIT * server.settings.max_request_bytes
+        self._bytes = 0
+
+    def __enter__(self) -> "_Held":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.held_bytes -= self._bytes
+
+    def take(self, size: int) -> None:
+        """Takes so many more.
+
+        Raises:
+            RequestError: there are not as many left (503).
+        """
+        self._bytes += size
+        self._server.held_bytes += size
+        if self._server.held_bytes > self._most:
+            message = "Too much is being received at a time."
+            headers = {"retry-after": "1", "connection": "close"}
+            raise RequestError(503, "RESOURCE_EXHAUSTED", message, "overloaded", headers)
+
+
+def quietly(answer: Callable[..., _T], *arguments: Any) -> _T | None:
+    """Returns an answer of the compiled model, or None where it fails: MLflow has the words."""
+    try:
+        return answer(*arguments)
+    except RequestError:
+        raise
+    except Exception as error:
+        _log.warning("the compiled model failed", exc_info=error)
+        return None
 
 
 def _not_loaded() -> RequestError:

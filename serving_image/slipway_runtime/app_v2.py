@@ -22,7 +22,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from slipway_runtime import v2
-from slipway_runtime.app import ModelServer
+from slipway_runtime.app import ModelServer, quietly
 from slipway_runtime.errors import RequestError
 from slipway_runtime.modelfile import ModelFile
 
@@ -106,9 +106,7 @@ class _Endpoints:
             self._server.check_values(memoryview(body)[:length])
             answer = None
             if (fast := self._server.fast) is not None:
-                answer = fast.infer(body, length, in_line=True)
-                if answer is None:
-                    answer = await self._server.in_thread(fast.infer, body, length)
+                answer = await self._server.in_thread(quietly, fast.infer, body, length)
                 if answer is not None:
                     self._server.metrics.by_compiled.inc()
             if answer is None:

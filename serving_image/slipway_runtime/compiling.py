@@ -38,6 +38,7 @@ from sklearn.tree import (
 )
 
 from slipway_runtime.compiled import Array, Compiled, Finish, Scaling
+from slipway_runtime.processes import memory_limit
 from slipway_runtime.treegraph import Ensemble, Tree
 
 _FORESTS: Final = (
@@ -65,7 +66,9 @@ _LINEAR_PREDICTS: Final = (
     Ridge.predict,
     RidgeCV.predict,
 )
-_NODES_LIMIT: Final = 20_000_000
+_NODES_LIMIT: Final = 2_000_000
+# Of the memory limit, for each node: about 400 bytes while the graph is made, a quarter of it all.
+_NODE_BYTES: Final = 1600
 
 
 class CannotCompileError(Exception):
@@ -104,8 +107,9 @@ def compile_model(model: Any, predict_fn: str, dtype: str) -> tuple[Compiled, li
     else:
         compiled = _linear(model, predict_fn)
     if ensemble is not None:
-        if ensemble.nodes > _NODES_LIMIT:
-            raise CannotCompileError(f"{ensemble.nodes} nodes are more than {_NODES_LIMIT}")
+        limit = min(_NODES_LIMIT, (memory_limit() or 2**62) // _NODE_BYTES)
+        if ensemble.nodes > limit:
+            raise CannotCompileError(f"{ensemble.nodes} nodes are more than {limit}")
         compiled.trees = ensemble.serialize()
     compiled.scalings = scalings
     return compiled, [] if ensemble is None or scalings else ensemble.thresholds()

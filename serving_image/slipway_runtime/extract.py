@@ -43,6 +43,7 @@ _TENSORS: Final = {"float64": "double", "float32": "float", "int64": "long", "in
 _EXACT: Final = 2**53
 _INT32: Final = 2**31
 _ORDERS_KEPT: Final = 64
+_NAMES_LIMIT: Final = 16_384
 
 FORMATS: Final = ("dataframe_split", "dataframe_records", "inputs", "instances")
 
@@ -67,7 +68,7 @@ class Extractor:
         self._width = len(self.kinds)
         self._listed = list(names or ())
         self._pick = _getter(self._listed)
-        self._orders: dict[tuple[object, ...], Callable[[Any], Sequence[Any]] | None] = {}
+        self._orders: dict[tuple[str, ...], Callable[[Any], Sequence[Any]]] = {}
         allowed = {_TYPES[kind] for kind in self.kinds}
         # Where all columns are alike, the values need not be looked at column by column.
         self._alike = next(iter(allowed)) if len(allowed) == 1 else None
@@ -130,14 +131,19 @@ class Extractor:
 
     def _order(self, columns: tuple[str, ...]) -> Callable[[Any], Sequence[Any]] | None:
         """Returns what picks the signature's columns out of a row whose columns are these."""
-        if columns not in self._orders:
+        known = self._orders.get(columns)
+        if known is not None:
+            return known
+        found = {name: at for at, name in enumerate(columns)}
+        if len(found) != len(columns) or not all(name in found for name in self._listed):
+            return None
+        pick = _getter([found[name] for name in self._listed])
+        # Only what is worth it is kept: a client must not be able to fill the memory with names.
+        if len(columns) <= 2 * self._width + 16 and sum(map(len, columns)) <= _NAMES_LIMIT:
             if len(self._orders) >= _ORDERS_KEPT:
-                self._orders.clear()
-            found = {name: at for at, name in enumerate(columns)}
-            usable = len(found) == len(columns) and all(name in found for name in self._listed)
-            places = [found[name] for name in self._listed] if usable else []
-            self._orders[columns] = _getter(places) if usable else None
-        return self._orders[columns]
+                self._orders = {}
+            self._orders[columns] = pick
+        return pick
 
     def _records(self, content: object, exactly: bool) -> Matrix | None:
         if type(content) is not list or set(map(type, content)) != {dict}:

@@ -4,6 +4,8 @@ What it answers is what MLflow answers, byte for byte; what it is not sure of it
 """
 
 import json
+from collections.abc import Collection
+from typing import Final
 
 import numpy as np
 import orjson
@@ -12,11 +14,12 @@ from slipway_runtime import v2
 from slipway_runtime.compiled import Array, Compiled
 from slipway_runtime.extract import Extractor, Matrix
 
+INFER: Final = "infer"
+"""The Open Inference Protocol, beside the formats of `extract.FORMATS`."""
+
 
 class FastPath:
-    """Answers plain requests with a compiled model.
-
-    It keeps no state between calls, so several threads may use it at once.
+    """Answers plain requests with a compiled model. Several threads may use it at once.
 
     Args:
         extractor: reads the requests.
@@ -33,10 +36,20 @@ class FastPath:
         most_rows: int = 1,
     ) -> None:
         self.most_rows = most_rows
+        self._infers = True
         self._model = model
         self.extractor = extractor
         self.engine = compiled.engine
         self._predict = compiled.predictor()
+
+    def serve(self, formats: Collection[str]) -> None:
+        """Leaves all but these formats of request to MLflow.
+
+        Args:
+            formats: of `extract.FORMATS`, and `INFER` for the Open Inference Protocol.
+        """
+        self.extractor.formats = frozenset(formats) - {INFER}
+        self._infers = INFER in formats
 
     def answer(self, body: bytes, in_line: bool = False) -> bytes | None:
         """Returns the JSON body of the prediction, or None where MLflow has to answer.
@@ -72,6 +85,8 @@ class FastPath:
             RequestError: the request is not one of the protocol.
         """
         names = self.extractor.names
+        if not self._infers:
+            return None
         request = v2.decode(body, header_length)
         if names is None or v2.params(request):
             return None

@@ -4,8 +4,9 @@ Two trials, both on the model's own example and on rows drawn from its signature
 many sizes because libraries add up in another order for another size:
 
 - `against_native`: the compiled model's predictions against the native model's. Quick, and before
-  the server is ready.
+  the compiled model answers anything.
 - `against_mlflow`: whole answers against MLflow's own, byte for byte, in every format of request.
+  It needs MLflow, which takes a second more to be imported; until then only tables are answered.
 
 Rows are drawn around the example's, in many magnitudes, whole and not, and, for trees, on and
 next to their thresholds, where a difference in rounding would show. The draw is seeded: a model
@@ -21,12 +22,19 @@ import orjson
 
 from slipway_runtime.compiled import Array
 from slipway_runtime.extract import FORMATS, Extractor, Matrix
-from slipway_runtime.fast import FastPath
+from slipway_runtime.fast import INFER, FastPath
 
 _ROWS: Final = 400
 _SIZES: Final = (1, 1, 1, 1, 1, 1, 1, 1, 2, 3, 5, 8, 17, 32, 100)
 _SCALES: Final = (0.01, 0.1, 1.0, 1.0, 10.0, 1e3, 1e6)
 _BODIES: Final = ((1, 4), (2, 1), (3, 1), (20, 1))
+_DATATYPES: Final = {
+    "double": "FP64",
+    "float": "FP32",
+    "long": "INT64",
+    "integer": "INT32",
+    "boolean": "BOOL",
+}
 _EXTRA: Final = "a column the model does not know"
 
 
@@ -110,16 +118,26 @@ def against_native(fast: FastPath, native: Callable[[Matrix], Any], rows: Matrix
     return count
 
 
-def against_mlflow(fast: FastPath, score: Callable[[bytes], bytes], rows: Matrix) -> int:
-    """Compares whole answers; returns how many.
+Infer = Callable[[bytes, int | None], tuple[bytes, int | None]]
 
-    A format of request in which they differ is taken away from the extractor, for good.
+
+def against_mlflow(
+    fast: FastPath, score: Callable[[bytes], bytes], infer: Infer, rows: Matrix
+) -> tuple[int, list[str]]:
+    """Compares whole answers; returns how many, and the formats in which they are the same.
+
+    Args:
+        fast: the compiled model.
+        score: gives MLflow's answers to requests in its own protocol.
+        infer: gives them to requests in the Open Inference Protocol.
+        rows: rows to ask about, of shape (rows, columns).
 
     Raises:
         DifferentAnswerError: they differ in a table's format, or in every format.
     """
     count = 0
     extractor = fast.extractor
+    proved: list[str] = []
     for name in FORMATS:
         if name not in extractor.formats:
             continue
@@ -130,11 +148,41 @@ def against_mlflow(fast: FastPath, score: Callable[[bytes], bytes], rows: Matrix
             if answer is not None:
                 same = same and answer == score(body)
                 count += 1
-        if not same:
-            extractor.formats -= {name}
-            if name.startswith("dataframe") or not extractor.formats:
-                raise DifferentAnswerError(f"other answers to {name}")
-    return count
+        if same:
+            proved.append(name)
+        elif name.startswith("dataframe"):
+            raise DifferentAnswerError(f"other answers to {name}")
+    if not proved:
+        raise DifferentAnswerError("other answers in every format")
+    if extractor.names is not None:
+        same = True
+        for body in _inferences(extractor, rows):
+            answered = fast.infer(body, None)
+            if answered is not None:
+                same = same and answered == infer(body, None)
+                count += 1
+        proved += [INFER] if same else []
+    return count, proved
+
+
+def _inferences(extractor: Extractor, rows: Matrix) -> Iterator[bytes]:
+    """Returns requests of the Open Inference Protocol: a tensor a column, and one for all."""
+    names = extractor.names or ()
+    for size in (1, 3, 20):
+        batch = rows[:size].tolist()
+        columns = [
+            {"name": name, "shape": [size], "datatype": _DATATYPES[kind], "data": column}
+            for name, kind, column in zip(
+                names,
+                extractor.kinds,
+                zip(*_values(rows[:size], extractor.kinds), strict=True),
+                strict=True,
+            )
+        ]
+        yield orjson.dumps({"inputs": columns})
+        if set(extractor.kinds) == {"double"}:
+            tensor = {"name": "all", "shape": [size, len(names)], "datatype": "FP64"}
+            yield orjson.dumps({"id": "1", "inputs": [tensor | {"data": batch}]})
 
 
 def _bodies(extractor: Extractor, name: str, rows: Matrix) -> Iterator[bytes]:

@@ -9,6 +9,7 @@ Source: uvicorn 0.54's ``protocols/http/httptools_impl.py``, whose methods are o
 version is pinned, and the tests fail where another one differs.
 """
 
+import asyncio
 import time
 from typing import Any, ClassVar, Final
 
@@ -19,7 +20,11 @@ from slipway_runtime.app_v2 import LENGTH_HEADER
 from slipway_runtime.errors import RequestError
 
 _LARGEST_BODY: Final = 64 * 1024
+_DIGITS: Final = 6
 _COUNT_SECONDS: Final = 0.1
+# How long the rest of a body may be under way before the request goes the long way, which has a
+# deadline and is waited for at the end.
+_PATIENCE_SECONDS: Final = 0.25
 _CONTENT_TYPES: Final = frozenset(
     {
         b"application/json",
@@ -61,6 +66,7 @@ class HotProtocol(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._hot: list[bytes] | None = None
+        self._patience: asyncio.TimerHandle | None = None
         self._dates: Any = None
         self._head = b""
 
@@ -99,7 +105,7 @@ class HotProtocol(HttpToolsProtocol):
             return False
         content_type = length = None
         for name, value in self.headers:
-            if name in _SPECIAL and value.lower() != b"keep-alive":
+            if name in _SPECIAL and (name != b"connection" or value.lower() != b"keep-alive"):
                 return False
             if name == b"content-type":
                 if content_type is not None:
@@ -107,11 +113,31 @@ class HotProtocol(HttpToolsProtocol):
                 content_type = value
             elif name == b"content-length":
                 length = value
-        if length is None or not length.isdigit() or int(length) > _LARGEST_BODY:
+        if length is None or not length.isdigit() or len(length) > _DIGITS:
+            return False
+        if int(length) > _LARGEST_BODY:
             return False
         if self.parser.get_http_version() != "1.1":
             return False
         return self.url != _INVOCATIONS or content_type in _CONTENT_TYPES
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._hot is not None and self._patience is None:
+            self._patience = self.loop.call_later(_PATIENCE_SECONDS, self._lose_patience)
+
+    def _lose_patience(self) -> None:
+        """Has uvicorn take up a request whose body is not whole yet."""
+        self._patience = None
+        if self._hot is not None and not self.transport.is_closing():
+            pieces, self._hot = self._hot, None
+            self._go_the_long_way()
+            for piece in pieces:
+                super().on_body(piece)
+
+    def shutdown(self) -> None:
+        self._lose_patience()
+        super().shutdown()
 
     def on_body(self, body: bytes) -> None:
         if self._hot is None:
@@ -125,6 +151,9 @@ class HotProtocol(HttpToolsProtocol):
             return
         body = self._hot[0] if len(self._hot) == 1 else b"".join(self._hot)
         self._hot = None
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
         started = time.perf_counter()
         try:
             answer = self._answer(body)

@@ -209,7 +209,11 @@ class Metrics:
             accept: the request's Accept header; Prometheus' text format where it is empty.
         """
         self.count_compiled()
-        encode, content_type = choose_encoder(accept)
+        try:
+            encode, content_type = choose_encoder(accept)
+        except Exception:
+            # The library fails on a version that is none.
+            encode, content_type = choose_encoder("")
         return encode(self._scraped), content_type
 
 

@@ -9,40 +9,41 @@ the interpreter to itself; and a model that crashes takes no connection with it.
 
 What it does, in this order, telling the front workers by events:
 
-1. ``hello``: its process id and the number of predictions it works on at a time.
-2. The model is verified, loaded natively and compiled, where that can be done; the compiled model
+1. The model is verified, loaded natively and compiled, where that can be done; the compiled model
    is tried against the native one. ``compiled``: where it lies.
-3. MLflow is imported, the model loaded by it, its input example predicted. ``ready``.
-4. The compiled model is tried against MLflow's own answers. ``proved``, or ``withdrawn``.
+2. MLflow is imported, the model loaded by it, its input example predicted. ``ready``.
+3. The compiled model is tried against MLflow's own answers. ``proved``, or ``withdrawn``.
 
-Exit code 1: the model does not load; the reason is one line in the log. The front workers are told
-by ``failed``.
+Exit code 78: the model does not load; the reason is one line in the log. The front workers are told
+by ``failed``. Exit code 75: every thread is stuck.
 """
 
 import asyncio
+import faulthandler
 import functools
 import gc
 import logging
 import os
-import signal
 import sys
-import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import uvloop
 
 from slipway_runtime import logs, modelfile, wire
-from slipway_runtime.errors import SERVER_FAULTS, RequestError
-from slipway_runtime.processes import begin_child
+from slipway_runtime.errors import SERVER_FAULTS, ErrorType, RequestError
+from slipway_runtime.processes import CANNOT_RUN, STOP, begin_child
 from slipway_runtime.settings import ServerSettings, SettingsError
 
 if TYPE_CHECKING:
     from slipway_runtime.protocol import Scorer
 
 _log = logging.getLogger("slipway.model")
+
+_STUCK: Final = 75
+_GRACE_SECONDS: Final = 10
 
 
 class LoadError(Exception):
@@ -63,10 +64,9 @@ class ModelProcess:
         self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="predict")
         self._loop = asyncio.get_running_loop()
         self._scorer: Scorer | None = None
-        self._loaded = threading.Event()
-        self._events: list[dict[str, Any]] = [
-            {"event": "hello", "pid": os.getpid(), "threads": settings.threads}
-        ]
+        self._early: list[tuple[wire.Frame, Future[wire.Frame]]] = []
+        self._overdue: dict[Future[wire.Frame], float] = {}
+        self._events: list[dict[str, Any]] = []
         self._writers: set[asyncio.StreamWriter] = set()
 
     def tell(self, event: str, **facts: Any) -> None:
@@ -92,12 +92,10 @@ class ModelProcess:
                 frame = await wire.read(reader)
                 if frame.kind is wire.Kind.CANCEL:
                     future = waiting.get(frame.number)
-                    if future is not None and future.cancel():
-                        # Confirmed, so that the worker knows which ones hold a thread.
-                        waiting.pop(frame.number)
-                        writer.write(wire.Frame(wire.Kind.ANSWER, frame.number, {}).encode())
+                    if future is not None and not future.cancel():
+                        self._overdue[future] = time.monotonic()
                     continue
-                future = self._threads.submit(self._answer, frame)
+                future = self._submit(frame)
                 waiting[frame.number] = future
                 send = functools.partial(self._send, writer, waiting, frame.number)
                 future.add_done_callback(functools.partial(self._loop.call_soon_threadsafe, send))
@@ -117,14 +115,53 @@ class ModelProcess:
         number: int,
         done: "Future[wire.Frame]",
     ) -> None:
-        if waiting.pop(number, None) is not None and not done.cancelled():
+        waiting.pop(number, None)
+        self._overdue.pop(done, None)
+        if not done.cancelled():
             writer.write(done.result().encode())
+
+    def _submit(self, frame: wire.Frame) -> "Future[wire.Frame]":
+        """Has a thread answer a question, as soon as the model is loaded."""
+        if self._scorer is not None:
+            return self._threads.submit(self._answer, frame)
+        future: Future[wire.Frame] = Future()
+        self._early.append((frame, future))
+        return future
+
+    def _begin(self) -> None:
+        """Takes up the questions that came before the model was loaded."""
+        early, self._early = self._early, []
+        for frame, future in early:
+            if future.set_running_or_notify_cancel():
+                answer = functools.partial(self._answer, frame)
+                work = self._threads.submit(answer)
+                work.add_done_callback(
+                    lambda done, future=future: future.set_result(done.result())  # type: ignore[misc]
+                )
+
+    async def watch(self) -> None:
+        """Ends this process once every thread is stuck; the server starts another.
+
+        Stuck is a thread that works on what was taken back, because its deadline had passed, for as
+        long as the deadline again. Where the model does not even let go of the interpreter, this
+        cannot run, and a timer of `faulthandler` ends the process, a while later.
+        """
+        patience = self._settings.request_seconds
+        while True:
+            if self._scorer is not None:
+                faulthandler.dump_traceback_later(2 * patience + _GRACE_SECONDS, exit=True)
+            await asyncio.sleep(min(1.0, patience / 4))
+            due = time.monotonic() - patience
+            stuck = sum(since <= due for since in self._overdue.values())
+            if stuck >= self._settings.threads:
+                _log.error("the model is stuck", extra={"threads": stuck})
+                sys.stdout.flush()
+                os._exit(_STUCK)
 
     def _answer(self, frame: wire.Frame) -> wire.Frame:
         """Returns the answer to a question; in a thread of the pool."""
+        scorer = self._scorer
         try:
-            self._loaded.wait()
-            scorer = self._scorer
             if scorer is None:
                 raise RequestError(503, "TEMPORARILY_UNAVAILABLE", "It ends.", "not_ready")
             if frame.kind is wire.Kind.INFER:
@@ -136,8 +173,10 @@ class ModelProcess:
             return wire.Frame(wire.Kind.ANSWER, frame.number, meta, body)
         except RequestError as error:
             failure = error
-        except Exception as error:
-            failure = RequestError(500, "INTERNAL_ERROR", "Internal error.", "internal")
+        except BaseException as error:
+            # Also what is meant to end a program, like SystemExit: it is one request's failure.
+            kind: ErrorType = "internal" if isinstance(error, Exception) else "model_error"
+            failure = RequestError(500, "INTERNAL_ERROR", "Internal error.", kind)
             failure.__cause__ = error
         if failure.error_type in SERVER_FAULTS:
             fields = {"request_id": frame.meta["request_id"], "error_type": failure.error_type}
@@ -182,7 +221,7 @@ class ModelProcess:
         gc.collect()
         gc.freeze()
         self._scorer = scorer
-        self._loaded.set()
+        self._loop.call_soon_threadsafe(self._begin)
         seconds = round(time.perf_counter() - started, 3)
         _log.info("ready", extra={"load_seconds": seconds, "warmed_up": warm})
         self.tell("ready", mlflow_version=protocol.MLFLOW_VERSION)
@@ -205,17 +244,18 @@ class ModelProcess:
             return None
         from slipway_runtime.trial import Trial
 
-        trial = Trial(self.tell, self._scratch)
+        identity = (self._settings.model_name, self._settings.model_version)
+        trial = Trial(self.tell, self._scratch, identity)
         return trial if trial.start(path, model) else None
 
     def close(self) -> None:
         """Lets the threads go, without waiting for a prediction that never ends."""
-        self._loaded.set()
+        faulthandler.cancel_dump_traceback_later()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 async def serve(settings: ServerSettings, socket: str, scratch: Path) -> None:
-    """Serves front workers until SIGTERM.
+    """Serves front workers until `STOP`.
 
     Raises:
         LoadError: the model does not load.
@@ -223,8 +263,9 @@ async def serve(settings: ServerSettings, socket: str, scratch: Path) -> None:
     loop = asyncio.get_running_loop()
     process = ModelProcess(settings, scratch)
     stopped = asyncio.Event()
-    loop.add_signal_handler(signal.SIGTERM, stopped.set)
+    loop.add_signal_handler(STOP, stopped.set)
     server = await asyncio.start_unix_server(process.serve_worker, socket)
+    watching = asyncio.ensure_future(process.watch())
     loading = asyncio.ensure_future(asyncio.to_thread(process.load))
     stopping = asyncio.ensure_future(stopped.wait())
     try:
@@ -236,6 +277,7 @@ async def serve(settings: ServerSettings, socket: str, scratch: Path) -> None:
             raise error
         await stopping
     finally:
+        watching.cancel()
         server.close()
         process.close()
 
@@ -252,7 +294,7 @@ def main() -> int:
     except (SettingsError, LoadError) as error:
         _log.error(str(error))
         logs.write_termination_message(str(error))
-        return 1
+        return CANNOT_RUN
     return 0
 
 

@@ -57,6 +57,18 @@ class Native:
         return getattr(self.model, self.predict_fn)(pandas.DataFrame(columns))
 
 
+def one_job(model: Any) -> None:
+    """Has a scikit-learn model predict in one thread.
+
+    Several add up their trees in whatever order they end, so that not even the same model gives the
+    same bits twice; and for the few rows of a request they only cost time.
+    """
+    while hasattr(model, "steps"):
+        model = model.steps[-1][1]
+    if hasattr(model, "n_jobs"):
+        model.n_jobs = 1
+
+
 def load(path: Path, model: ModelFile) -> Native | None:
     """Loads the model in the folder ``path``, or returns None where that is MLflow's business.
 

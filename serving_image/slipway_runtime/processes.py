@@ -6,6 +6,12 @@ import signal
 from pathlib import Path
 from typing import Final
 
+STOP: Final = signal.SIGUSR1
+"""What the server tells its processes to stop by."""
+
+CANNOT_RUN: Final = 78
+"""The exit code of a process that another start would not help (EX_CONFIG of sysexits.h)."""
+
 _PR_SET_PDEATHSIG: Final = 1
 _NO_LIMIT: Final = 2**60
 
@@ -14,13 +20,14 @@ def begin_child() -> None:
     """Makes this process a child of the server that started it; call it first.
 
     The kernel will kill it when the server ends, however that ends (prctl(2), PR_SET_PDEATHSIG; on
-    a system without it nothing happens). SIGTERM, which the server blocks for itself and so for
-    what it starts, is let through. Ctrl-C, which reaches the whole group of processes, is ignored:
-    only the server decides what follows from it.
+    a system without it nothing happens). SIGTERM and SIGINT, which may reach the whole group of
+    processes, are ignored: only the server decides what follows from them, and says so by
+    `STOP`. What the server blocks for itself is let through.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD})
-    parent = os.getppid()
+    parent = int(os.environ["SLIPWAY_SERVER"])
     try:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     except (OSError, AttributeError):

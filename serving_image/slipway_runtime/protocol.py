@@ -1,9 +1,8 @@
 """MLflow's scoring protocol: from a request's body to a prediction's body.
 
 Source: ``mlflow/pyfunc/scoring_server/__init__.py`` of MLflow 3.17. Bodies are parsed, schemas
-    enforced
-and predictions written by MLflow's own functions, so answers are MLflow's, byte for byte, and so
-are the statuses. What differs, deliberately:
+enforced and predictions written by MLflow's own functions, so answers are MLflow's, byte for byte,
+and so are the statuses. What differs, deliberately:
 
 - Errors have messages of our own: MLflow's quote the request and carry stack traces.
 - A body that MLflow's parsers fail on in a way MLflow did not foresee (a number of 5,000 digits,
@@ -19,6 +18,7 @@ This module knows nothing of HTTP beyond the content type. Importing it imports 
 seconds: import it where a model is about to be loaded.
 """
 
+import contextlib
 import inspect
 import io
 import json
@@ -35,7 +35,7 @@ from mlflow.models.utils import _enforce_params_schema, _enforce_schema
 from mlflow.pyfunc import PyFuncModel, scoring_server
 from mlflow.version import VERSION as MLFLOW_VERSION
 
-from slipway_runtime import v2
+from slipway_runtime import native, v2
 from slipway_runtime.errors import ErrorType, RequestError
 from slipway_runtime.modelfile import ModelFile
 
@@ -119,6 +119,11 @@ class Scorer:
             message = "The model's prediction cannot be written as JSON."
             raise RequestError(500, "INTERNAL_ERROR", message, "model_error") from error
         return output.getvalue().encode()
+
+    def one_job(self) -> None:
+        """Has the model predict as `native.one_job` says, if it is one of scikit-learn."""
+        with contextlib.suppress(Exception):
+            native.one_job(self._model.get_raw_model())
 
     def infer(self, body: bytes, header_length: int | None) -> tuple[bytes, int | None]:
         """Answers a request of the Open Inference Protocol.
@@ -275,8 +280,8 @@ class Scorer:
         schema = self._input_schema
         if schema is None or not schema.has_input_names():
             return ""
-        given = getattr(data, "columns", data)
-        given = {name for name in given if isinstance(name, str)} if _iterable(given) else set()
+        named = isinstance(data, pd.DataFrame | dict)
+        given = {name for name in data if isinstance(name, str)} if named else set()
         missing = [name for name in schema.required_input_names() if name not in given]
         if missing:
             return f": missing {_names(missing)}"
@@ -298,10 +303,6 @@ def _is_plain_column(column: Any, text: bool) -> bool:
 def _type(spec: Any) -> str:
     """Returns the type of a column or tensor in the signature's own word, e.g. ``double``."""
     return str(getattr(spec.type, "name", spec.type))
-
-
-def _iterable(value: object) -> bool:
-    return isinstance(value, Iterable)
 
 
 def _invalid(message: str) -> RequestError:

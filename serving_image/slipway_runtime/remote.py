@@ -8,17 +8,12 @@ ends the process once would do so again.
 import asyncio
 import contextlib
 import itertools
-import logging
-import os
-import signal
 import time
 from collections.abc import Callable
 from typing import Any, Final
 
 from slipway_runtime import wire
 from slipway_runtime.errors import RequestError
-
-_log = logging.getLogger("slipway.remote")
 
 _RETRY_SECONDS: Final = 0.02
 _SLOW_RETRY_SECONDS: Final = 0.2
@@ -31,18 +26,13 @@ class Remote:
     Args:
         path: the Unix socket it makes.
         queue: the most questions under way at a time.
-        patience: seconds that a question may hold a thread after it was taken back. When every
-            thread is held that long, the model process is stuck, and is ended.
         told: called with each event's meta data.
 
     Attributes:
         connected: whether the line is up.
     """
 
-    def __init__(
-        self, path: str, queue: int, patience: float, told: Callable[[dict[str, Any]], None]
-    ) -> None:
-        self._patience = patience
+    def __init__(self, path: str, queue: int, told: Callable[[dict[str, Any]], None]) -> None:
         self._path = path
         self._queue = queue
         self._told = told
@@ -51,10 +41,6 @@ class Remote:
         self._writer: asyncio.StreamWriter | None = None
         self._up = asyncio.Event()
         self._asking = 0
-        # Questions that nobody waits for any more and that still hold a thread over there.
-        self._overdue: dict[int, float] = {}
-        self._pid = 0
-        self._threads = 0
 
     @property
     def connected(self) -> bool:
@@ -72,7 +58,6 @@ class Remote:
                     self._take(await wire.read(reader))
             self._up.clear()
             self._writer = None
-            self._overdue.clear()
             writer.close()
             self._told({"event": "lost"})
             for future in self._waiting.values():
@@ -87,17 +72,14 @@ class Remote:
         while True:
             try:
                 return await asyncio.open_unix_connection(self._path)
-            except (FileNotFoundError, ConnectionError):
+            except OSError:
                 soon = time.monotonic() - started < _SOON_SECONDS
                 await asyncio.sleep(_RETRY_SECONDS if soon else _SLOW_RETRY_SECONDS)
 
     def _take(self, frame: wire.Frame) -> None:
         if frame.kind is wire.Kind.EVENT:
-            if frame.meta["event"] == "hello":
-                self._pid, self._threads = frame.meta["pid"], frame.meta["threads"]
             self._told(frame.meta)
             return
-        self._overdue.pop(frame.number, None)
         future = self._waiting.pop(frame.number, None)
         if future is None or future.done():
             return
@@ -118,7 +100,7 @@ class Remote:
             RequestError: what the model process says instead of an answer; or 503, because too
                 many questions are under way.
         """
-        if self._asking + len(self._overdue) >= self._queue:
+        if self._asking >= self._queue:
             message = "Too many requests are waiting."
             headers = {"retry-after": "1"}
             raise RequestError(503, "RESOURCE_EXHAUSTED", message, "overloaded", headers=headers)
@@ -138,20 +120,7 @@ class Remote:
         except asyncio.CancelledError:
             if self._writer is not None and number in self._waiting:
                 self._writer.write(wire.Frame(wire.Kind.CANCEL, number, {}).encode())
-                self._overdue[number] = time.monotonic()
-                asyncio.get_running_loop().call_later(self._patience, self._relieve)
             raise
         finally:
             self._asking -= 1
             self._waiting.pop(number, None)
-
-    def _relieve(self) -> None:
-        """Ends a model process whose every thread is stuck; the server starts another."""
-        # A question taken back in time is confirmed at once, so what is left holds a thread each.
-        due = time.monotonic() - self._patience
-        stuck = sum(since <= due for since in self._overdue.values())
-        if self._threads and stuck >= self._threads:
-            _log.error("the model is stuck", extra={"overdue": stuck})
-            self._overdue.clear()
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._pid, signal.SIGKILL)

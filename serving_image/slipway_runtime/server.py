@@ -32,12 +32,15 @@ from typing import Final
 
 from slipway_runtime import logs
 from slipway_runtime.board import Board, State
+from slipway_runtime.processes import CANNOT_RUN, STOP
 from slipway_runtime.settings import ServerSettings, SettingsError
 
 _log = logging.getLogger("slipway.server")
 
+_WATCHED: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGCHLD})
 _BACKLOG: Final = 2048
-_FAILED: Final = 1
+# A socket's path has at most 107 bytes (unix(7)), its own name included.
+_LONGEST_FOLDER: Final = 90
 # Of one process: deaths within so many seconds that are too many.
 _DEATHS: Final = 6
 _DEATHS_SECONDS: Final = 60.0
@@ -77,12 +80,17 @@ class Child:
 
     def start(self) -> None:
         """Starts it."""
-        self.process = subprocess.Popen(  # noqa: S603  (this package's own module)
-            [sys.executable, "-m", self.module],
-            env={**os.environ, **self.environment},
-            pass_fds=self.descriptors,
-            stdin=subprocess.DEVNULL,
-        )
+        try:
+            self.process = subprocess.Popen(  # noqa: S603  (this package's own module)
+                [sys.executable, "-m", self.module],
+                env={**os.environ, **self.environment, "SLIPWAY_SERVER": str(os.getpid())},
+                pass_fds=self.descriptors,
+                stdin=subprocess.DEVNULL,
+            )
+        except OSError as error:
+            # No memory or no process to be had now does not mean never.
+            _log.error("a process does not start", extra={"reason": error.strerror})
+            self.due = time.monotonic() + 1
 
     def died(self, code: int, now: float) -> None:
         """Notes its death, and when to start it again.
@@ -91,7 +99,7 @@ class Child:
             ChildFailedError: it died too often, or said that it cannot run.
         """
         self.process = None
-        if code == _FAILED:
+        if code == CANNOT_RUN:
             raise ChildFailedError("")
         self.deaths = [death for death in self.deaths if now - death < _DEATHS_SECONDS] + [now]
         reason = f"signal {-code}" if code < 0 else f"exit code {code}"
@@ -144,6 +152,7 @@ class Server:
             child.place: Path(child.environment["SLIPWAY_SCRATCH"]) for child in self._models
         }
         self._board = Board.open(self._board_path)
+        self._listener = listener
 
     def run(self) -> None:
         """Starts the processes and looks after them until they are to stop and have stopped.
@@ -151,15 +160,12 @@ class Server:
         Raises:
             ChildFailedError: a process cannot run; the others are ended.
         """
-        # A signal makes `sigtimedwait` return; it is never delivered in any other way.
-        watched = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
-        signal.pthread_sigmask(signal.SIG_BLOCK, watched)
         try:
             while True:
                 self._start_due()
                 if self._stopping and not any(child.process for child in self._workers):
                     return
-                received = signal.sigtimedwait(watched, self._patience())
+                received = signal.sigtimedwait(_WATCHED, self._patience())
                 if received is not None and received.si_signo in (signal.SIGTERM, signal.SIGINT):
                     self._stop()
                 self._reap()
@@ -184,9 +190,12 @@ class Server:
         if not self._stopping:
             _log.info("stopping", extra={"drain_seconds": self._drain_seconds})
         self._stopping = True
+        # The workers have it too, for as long as they take connections. With this one open, others
+        # would be taken after that and never answered.
+        self._listener.close()
         for child in self._workers:
             if child.process is not None:
-                child.process.send_signal(signal.SIGTERM)
+                child.process.send_signal(STOP)
 
     def _reap(self) -> None:
         for child in self._children():
@@ -203,17 +212,29 @@ class Server:
                 socket_path.unlink(missing_ok=True)
                 folder = self._folders[child.place]
                 shutil.rmtree(folder, ignore_errors=True)
-                folder.mkdir()
+                folder.mkdir(exist_ok=True)
             if self._stopping:
                 child.process = None
             else:
                 child.died(code, time.monotonic())
+        self._reap_orphans()
+
+    def _reap_orphans(self) -> None:
+        """Takes leave of processes that were started by a model and outlived it, as PID 1 must."""
+        own = {child.process.pid for child in self._children() if child.process is not None}
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                if found is None or found.si_pid in own:
+                    # One of its own that ended just now is seen to the next time.
+                    return
+                os.waitpid(found.si_pid, 0)
 
     def _end(self) -> None:
         """Ends what still runs."""
         running = [child.process for child in self._children() if child.process is not None]
         for process in running:
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(STOP)
         deadline = time.monotonic() + _KILL_SECONDS
         for process in running:
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -236,8 +257,28 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def _scratch() -> "tempfile.TemporaryDirectory[str]":
+    """Makes a folder that no other user can look into.
+
+    Raises:
+        StartError: there is no place for one.
+    """
+    try:
+        made = tempfile.TemporaryDirectory(prefix="slipway-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise StartError(f"no folder for temporary files: {error}; set TMPDIR") from error
+    if len(made.name) > _LONGEST_FOLDER:
+        folder = Path(made.name).parent
+        made.cleanup()
+        raise StartError(f"TMPDIR: {folder} is too long a path for the sockets in it")
+    return made
+
+
 def main() -> int:
     """Runs the server; returns the exit code."""
+    # A signal makes `sigtimedwait` return; it is never delivered in any other way. From the first
+    # moment on, for what the kernel does with one that comes earlier differs.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
     logs.configure()
     try:
         settings = ServerSettings.from_env()
@@ -245,7 +286,7 @@ def main() -> int:
         fields = {"model": settings.model_name, "version": settings.model_version}
         fields |= {"port": str(settings.port), "workers": str(settings.workers)}
         _log.info("start", extra=fields | {"pid": os.getpid()})
-        with tempfile.TemporaryDirectory(prefix="slipway-", ignore_cleanup_errors=True) as scratch:
+        with _scratch() as scratch:
             Server(settings, listener, Path(scratch)).run()
     except ChildFailedError as error:
         # A process that cannot run has said why itself.

@@ -8,7 +8,9 @@ from typing import Final, Self
 
 from slipway_runtime.processes import cpu_limit, memory_limit
 
+# What a model process takes without a model, and how much more a model takes than its files.
 _MODEL_PROCESS_BYTES: Final = 384 * 2**20
+_TIMES_MODEL: Final = 3
 
 
 class SettingsError(ValueError):
@@ -43,10 +45,12 @@ def _flag(env: Mapping[str, str], name: str, default: bool) -> bool:
     return value.lower() == "true"
 
 
-def _affordable(workers: int) -> int:
+def _affordable(workers: int, model: Path) -> int:
     """Returns how many model processes the memory limit has room for, one a worker at most."""
-    limit = memory_limit()
-    return workers if limit is None else max(1, min(workers, limit // _MODEL_PROCESS_BYTES))
+    if (limit := memory_limit()) is None:
+        return workers
+    size = sum(file.stat().st_size for file in model.rglob("*") if file.is_file())
+    return max(1, min(workers, limit // (_MODEL_PROCESS_BYTES + _TIMES_MODEL * size)))
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,8 @@ class ServerSettings:
             predictions that a model process works on at the same time.
         workers: ``WORKERS``, by default the CPU limit rounded down, at least 1; front workers.
         model_processes: ``MODEL_PROCESSES``, by default one for each front worker, as far as the
-            memory limit has 384 MiB for each, at least 1. A model process holds the model.
+            memory limit has 384 MiB and three times the model's files for each, at least 1. A model
+            process holds the model.
         queue: ``MAX_QUEUE``, by default 256; requests that wait for a model process. Further ones
             are answered with 503 and Retry-After.
         compiled: ``COMPILED``, by default ``true``; whether a model is compiled where it can be.
@@ -109,11 +114,12 @@ class ServerSettings:
         """
         name = _text(env, "MODEL_NAME")
         workers = _number(env, "WORKERS", cpu_limit(), 1, 256)
+        path = Path(env.get("MODEL_PATH") or f"/models/{name}")
         timeout = _number(env, "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT", 60, 1, 86_400)
         return cls(
             model_name=name,
             model_version=_text({"MODEL_VERSION": "0"} | dict(env), "MODEL_VERSION"),
-            model_path=Path(env.get("MODEL_PATH") or f"/models/{name}"),
+            model_path=path,
             host=env.get("HOST") or cls.host,
             port=_number(env, "PORT", 8080, 1, 65_535),
             drain_seconds=_number(env, "DRAIN_SECONDS", 5, 0, 3600),
@@ -122,7 +128,7 @@ class ServerSettings:
             max_request_bytes=_number(env, "MAX_REQUEST_BYTES", 16 * 2**20, 1, 2**31),
             threads=_number(env, "PREDICTION_THREADS", min(32, (os.cpu_count() or 1) + 4), 1, 256),
             workers=workers,
-            model_processes=_number(env, "MODEL_PROCESSES", _affordable(workers), 1, 256),
+            model_processes=_number(env, "MODEL_PROCESSES", _affordable(workers, path), 1, 256),
             queue=_number(env, "MAX_QUEUE", cls.queue, 1, 2**20),
             max_values=_number(env, "MAX_VALUES", cls.max_values, 1, 2**31),
             compiled=_flag(env, "COMPILED", cls.compiled),

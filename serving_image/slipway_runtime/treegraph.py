@@ -14,6 +14,14 @@ from slipway_runtime.compiled import Array
 
 _LESS_OR_EQUAL: Final = 0
 _SUM: Final = 1
+_WHOLE: Final = {
+    "nodes_featureids": "feature",
+    "nodes_truenodeids": "true",
+    "nodes_falsenodeids": "false",
+    "nodes_trueleafs": "true_is_leaf",
+    "nodes_falseleafs": "false_is_leaf",
+    "leaf_targetids": "score",
+}
 _IR_VERSION: Final = 10
 _OPSET: Final = 21
 _ML_OPSET: Final = 5
@@ -125,16 +133,11 @@ class Ensemble:
     def serialize(self) -> bytes:
         """Returns the ONNX model: input ``x`` (rows, columns), output ``scores`` (rows, scores)."""
         parts = {name: np.concatenate(arrays) for name, arrays in self._parts.items()}
-        whole = {
-            name: parts[name].astype(np.int64).tolist()
-            for name in ("feature", "true", "false", "true_is_leaf", "false_is_leaf", "score")
-        }
         ensemble = helper.make_node(
             "TreeEnsemble",
             ["doubles"],
             ["scores"],
             domain="ai.onnx.ml",
-            nodes_featureids=whole["feature"],
             nodes_splits=_doubles("splits", parts["threshold"]),
             nodes_modes=helper.make_tensor(
                 "modes",
@@ -143,17 +146,16 @@ class Ensemble:
                 np.full(self.nodes, _LESS_OR_EQUAL, dtype=np.uint8).tobytes(),
                 raw=True,
             ),
-            nodes_truenodeids=whole["true"],
-            nodes_falsenodeids=whole["false"],
-            nodes_trueleafs=whole["true_is_leaf"],
-            nodes_falseleafs=whole["false_is_leaf"],
-            leaf_targetids=whole["score"],
             leaf_weights=_doubles("weights", parts["weight"]),
             tree_roots=self._roots,
             n_targets=self._scores,
             post_transform=0,
             aggregate_function=_SUM,
         )
+        for attribute, name in _WHOLE.items():
+            # One list of Python's numbers at a time: they take five times an array's memory.
+            numbers = parts.pop(name).astype(np.int64).tolist()
+            ensemble.attribute.append(helper.make_attribute(attribute, numbers))
         graph = helper.make_graph(
             [
                 helper.make_node("Cast", ["x"], ["floats"], to=TensorProto.FLOAT),

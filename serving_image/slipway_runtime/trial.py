@@ -33,9 +33,11 @@ class Trial:
     Args:
         tell: tells the front workers of an event.
         scratch: where the compiled model is left for them.
+        identity: the model's name and version.
     """
 
-    def __init__(self, tell: Callable[..., None], scratch: Path) -> None:
+    def __init__(self, tell: Callable[..., None], scratch: Path, identity: tuple[str, str]) -> None:
+        self._identity = identity
         self._tell = tell
         self._scratch = scratch
         self._fast: FastPath | None = None
@@ -75,12 +77,13 @@ class Trial:
         from slipway_runtime.compiling import CannotCompileError, compile_model
 
         try:
+            native.one_job(loaded.model)
             dtype = kinds_dtype(extractor.kinds)
             compiled, thresholds = compile_model(loaded.model, loaded.predict_fn, dtype)
         except CannotCompileError as error:
             return str(error)
         compiled.by_column = extractor.names is not None
-        fast = FastPath(extractor, compiled)
+        fast = FastPath(extractor, compiled, self._identity)
         body = native.example_body(path, model)
         example = extractor.extract(orjson.loads(body)) if body is not None else None
         rows = gate.draw(extractor, example, thresholds)
@@ -106,8 +109,12 @@ class Trial:
             raise RuntimeError("there is nothing to prove yet")
         started = time.perf_counter()
         try:
-            answers = gate.against_mlflow(
-                self._fast, lambda body: scorer.score(body, "application/json"), self._rows
+            scorer.one_job()
+            answers, formats = gate.against_mlflow(
+                self._fast,
+                lambda body: scorer.score(body, "application/json"),
+                scorer.infer,
+                self._rows,
             )
         except Exception as error:
             reason = str(error) if isinstance(error, gate.DifferentAnswerError) else "a failure"
@@ -116,7 +123,6 @@ class Trial:
             )
             self._tell("withdrawn", reason=reason)
             return
-        formats = sorted(self._fast.extractor.formats)
         fields: dict[str, Any] = {"answers": answers, "formats": formats}
         fields["seconds"] = round(time.perf_counter() - started, 3)
         _log.info("the compiled model answers as MLflow does", extra=fields)

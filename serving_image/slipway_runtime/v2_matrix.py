@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from slipway_runtime.v2_request import InferRequest, Tensor
+from slipway_runtime.v2_request import InferRequest
 
 _SMALL: Final = frozenset({"INT8", "INT16", "UINT8", "UINT16"})
 _HALF: Final = frozenset({"INT32", "UINT32"})
@@ -17,7 +17,6 @@ _TAKEN: Final[Mapping[str, frozenset[str]]] = {
     "integer": _SMALL | {"INT32"},
     "boolean": frozenset({"BOOL"}),
 }
-_WIDE: Final = frozenset({"INT64", "UINT64"})
 _EXACT: Final = 2.0**53
 
 
@@ -33,14 +32,13 @@ def matrix(
 
     Returns:
         An array of the shape (rows, columns), contiguous and writable, with columns in the order
-        of ``names``; every value is finite and exactly the one that was sent. None where a column
-        is missing or there is one more, where a datatype is neither the column's own nor one that
-        widens to it, or where a value is not finite or is an integer of 2**53 or more: then
+        of ``names``; every value is exactly the one that was sent. None where a column is missing
+        or there is one more, where a datatype is neither the column's own nor one that widens to
+        it, where there is no row, or where a value is not finite or not below 2**53: then
         `v2_input.model_input` and MLflow decide.
     """
     inputs = request.inputs
     width = len(names)
-    wide = False
     if len(inputs) == width and (width > 1 or inputs[0].name == names[0]):
         rows = inputs[0].data.size
         found = np.empty((rows, width))
@@ -52,7 +50,6 @@ def matrix(
             shape = tensor.shape
             if shape != (rows,) and shape != (rows, 1):
                 return None
-            wide = wide or tensor.datatype in _WIDE
             found[:, index] = tensor.data if len(shape) == 1 else tensor.data[:, 0]
     elif len(inputs) == 1:
         tensor = inputs[0]
@@ -60,18 +57,9 @@ def matrix(
             return None
         if any(tensor.datatype not in _TAKEN.get(kind, ()) for kind in set(types)):
             return None
-        wide = tensor.datatype in _WIDE
         found = np.array(tensor.data, np.float64, order="C")
     else:
         return None
-    if not np.isfinite(found).all() or (wide and not _whole(found, inputs, names)):
+    if not found.size or not (np.abs(found) < _EXACT).all():
         return None
     return found
-
-
-def _whole(found: npt.NDArray[np.float64], inputs: Sequence[Tensor], names: Sequence[str]) -> bool:
-    """Says whether every integer in ``found`` is one that a double holds and no other rounds to."""
-    if len(inputs) == len(names):
-        wide = {tensor.name for tensor in inputs if tensor.datatype in _WIDE}
-        found = found[:, [index for index, name in enumerate(names) if name in wide]]
-    return bool((np.abs(found) < _EXACT).all())

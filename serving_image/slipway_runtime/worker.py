@@ -8,9 +8,9 @@ settings.
 It answers from its start on, so that probes get answers instead of refused connections, unless
 another worker already serves: then it takes connections only once its own model is there.
 
-On SIGTERM readiness turns 503 and requests are still answered for ``DRAIN_SECONDS``; then it stops
-listening, finishes the requests in flight within ``GRACE_SECONDS`` and exits 0. A second signal
-skips what is left of the drain. Exit code 1: its model does not load.
+When the server says stop, readiness turns 503 and requests are still answered for
+``DRAIN_SECONDS``; then it stops listening, finishes the requests in flight within ``GRACE_SECONDS``
+and exits 0. Said twice, it skips what is left of the drain. Exit code 78: its model does not load.
 """
 
 import asyncio
@@ -18,7 +18,6 @@ import contextlib
 import gc
 import logging
 import os
-import signal
 import socket
 import sys
 from collections.abc import Generator
@@ -36,7 +35,7 @@ from slipway_runtime.compiled import Compiled
 from slipway_runtime.extract import Extractor
 from slipway_runtime.fast import FastPath
 from slipway_runtime.hot import HotProtocol
-from slipway_runtime.processes import begin_child
+from slipway_runtime.processes import CANNOT_RUN, STOP, begin_child
 from slipway_runtime.remote import Remote
 from slipway_runtime.settings import ServerSettings
 
@@ -74,7 +73,18 @@ class _Backend:
 
 
 class Worker:
-    """The state of one front worker.
+    """The state of one front worker, as its model process' events make it.
+
+    ==========  ================================================================================
+    event       what follows
+    ==========  ================================================================================
+    compiled    the compiled model answers tables, and the worker is ready
+    ready       the model process answers, and the worker is ready
+    proved      the compiled model answers what it was proved on
+    withdrawn   there is no compiled model any more, for good
+    failed      the worker ends: its model does not load
+    lost        not ready, unless the compiled model answers; there will be another model process
+    ==========  ================================================================================
 
     Args:
         settings: what to serve.
@@ -88,8 +98,9 @@ class Worker:
         self._board = board
         self._place = place
         self._model: modelfile.ModelFile | None = None
-        self._compiled: FastPath | None = None
-        self.remote = Remote(path, settings.queue, settings.request_seconds, self._told)
+        self._withdrawn = False
+        self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.remote = Remote(path, settings.queue, self._events.put_nowait)
         self.server = ModelServer(
             settings,
             _Backend(self.remote),
@@ -104,44 +115,62 @@ class Worker:
             self._model = modelfile.read(self._settings.model_path)
         return self._model
 
-    def _told(self, meta: dict[str, Any]) -> None:
-        """Takes an event of the model process."""
+    async def follow(self) -> None:
+        """Takes the model process' events one after the other, for ever."""
+        while True:
+            meta = await self._events.get()
+            try:
+                await self._follow(meta)
+            except Exception as error:
+                _log.error("an event was not understood", exc_info=error)
+
+    async def _follow(self, meta: dict[str, Any]) -> None:
         match meta["event"]:
             case "compiled":
-                # A model process started again compiles again; what is in service may stay.
-                self._compile(Path(meta["folder"]), meta["most_rows"])
+                # A model process started again compiles again; what is in service stays.
+                if self.server.fast is None and not self._withdrawn:
+                    await self._compile(Path(meta["folder"]), meta["most_rows"])
             case "proved":
-                if self._compiled is not None:
-                    self._compiled.extractor.formats = frozenset(meta["formats"])
+                if self.server.fast is not None:
+                    self.server.fast.serve(meta["formats"])
             case "withdrawn":
-                self._compiled = self.server.fast = None
+                self._withdrawn = True
+                self.server.fast = None
                 self.server.metrics.compiled(None)
             case "ready":
                 self.server.mlflow_version = meta["mlflow_version"]
                 self._ready()
             case "failed":
                 self.failed.set()
-            case "lost" if self.server.fast is None:
-                self.server.started = False
+            case "lost" if self.server.fast is None and self.server.started:
+                # Requests wait for the next model process; new ones had better go elsewhere.
+                self.server.waiting = True
                 self._board.set(self._place, State.RESTARTING)
 
-    def _compile(self, folder: Path, most_rows: int) -> None:
-        try:
-            extractor = Extractor.of(self._read())
-            compiled = Compiled.load(folder)
-        except (OSError, ValueError, KeyError) as error:
-            _log.warning("the compiled model does not load", exc_info=error)
-            return
+    async def _compile(self, folder: Path, most_rows: int) -> None:
+        extractor = Extractor.of(self._read())
         if extractor is None:
             return
         identity = (self._settings.model_name, self._settings.model_version)
-        fast = FastPath(extractor, compiled, identity, most_rows)
-        self._compiled = self.server.fast = fast
+
+        def load() -> FastPath:
+            return FastPath(extractor, Compiled.load(folder), identity, most_rows)
+
+        try:
+            fast = await asyncio.to_thread(load)
+        except Exception as error:
+            _log.warning("the compiled model does not load", exc_info=error)
+            return
+        tables = [name for name in extractor.formats if name.startswith("dataframe")]
+        fast.serve(tables)
+        self.server.fast = fast
         self.server.metrics.compiled(fast.engine)
-        self._ready()
+        if tables:
+            self._ready()
 
     def _ready(self) -> None:
         self.server.started = True
+        self.server.waiting = False
         self.loaded.set()
         if not self.server.draining:
             self._board.set(self._place, State.READY)
@@ -186,25 +215,25 @@ async def serve(
         board.set(place, State.DRAINING)
         loop.call_later(settings.drain_seconds, stop)
 
-    loop.add_signal_handler(signal.SIGTERM, drain)
+    loop.add_signal_handler(STOP, drain)
     application.others_loading = board.any_loading
-    line = asyncio.create_task(worker.remote.keep())
+    tasks = [asyncio.create_task(task) for task in (worker.remote.keep(), worker.follow())]
 
     async def fail() -> None:
         await worker.failed.wait()
         stop()
 
-    failing = asyncio.create_task(fail())
+    tasks.append(asyncio.create_task(fail()))
     if again:
         waits = [worker.loaded.wait(), worker.failed.wait(), ending.wait()]
-        tasks = [asyncio.create_task(wait) for wait in waits]
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        first = [asyncio.create_task(wait) for wait in waits]
+        await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
     if not server.should_exit:
         await server.serve(sockets=[listener])
     application.close()
-    for task in (line, failing):
+    for task in tasks:
         task.cancel()
-    return 1 if worker.failed.is_set() else 0
+    return CANNOT_RUN if worker.failed.is_set() else 0
 
 
 def main() -> int:

@@ -118,13 +118,16 @@ class Running:
 
 
 @contextmanager
-def serving(model: Path, log: Path, **environment: str) -> Iterator[Running]:
-    """Runs a model server, named ``churn`` and of version 7, with one worker unless told."""
+def serving(model: Path, log: Path, *prefix: str, **environment: str) -> Iterator[Running]:
+    """Runs a model server, named ``churn`` and of version 7, with one worker unless told.
+
+    ``prefix`` is a command to run it by.
+    """
     port = free_port()
     chosen = {"MODEL_NAME": "churn", "MODEL_VERSION": "7", "MODEL_PATH": str(model)}
     chosen |= {"HOST": "127.0.0.1", "PORT": str(port), "PYTHONPATH": str(IMAGE)}
     chosen |= {"WORKERS": "1", "DRAIN_SECONDS": "0", "ALLOW_PICKLE": "true"}
-    command = [sys.executable, "-m", "slipway_runtime.server"]
+    command = [*prefix, sys.executable, "-m", "slipway_runtime.server"]
     with log.open("w") as file:
         process = subprocess.Popen(
             command, env=os.environ | chosen | environment, stdout=file, stderr=file, text=True

@@ -258,6 +258,27 @@ def test_metrics_count_each_answer_once(client: Any) -> None:
     assert (min(bounds), sorted(bounds)[-2]) == (0.001, 10.0)
 
 
+def test_a_version_of_metrics_that_is_none(client: Any) -> None:
+    answer = client.get("/metrics", headers={"accept": "application/openmetrics-text; version=x"})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain")
+
+
+def test_a_length_of_thousands_of_digits(client: Any) -> None:
+    headers = {"content-length": "0" * 5000 + "1"}
+    assert client.post("/invocations", content=b"x", headers=headers).status_code == 200
+
+
+def test_bodies_together_are_bounded(server: ModelServer, client: Any, stub: Stub) -> None:
+    """Five bodies of the longest kind at a time: four times its length is held, not more."""
+    threading.Timer(0.7, stub.gate.set).start()
+    body = b"wait"
+    server.held_bytes = 4 * SETTINGS.max_request_bytes - 2 * len(body)
+    answers = client.requests([("POST", "/invocations", {"content": body})] * 5)
+    assert sorted(answer.status_code for answer in answers) == [200, 200, 503, 503, 503]
+    assert server.held_bytes == 4 * SETTINGS.max_request_bytes - 2 * len(body)
+
+
 def test_open_metrics_where_it_is_asked_for(client: Any) -> None:
     accept = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
     answer = client.get("/metrics", headers={"accept": accept})

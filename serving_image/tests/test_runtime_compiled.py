@@ -1,5 +1,6 @@
 """Compiled models: equal to the native ones in every bit, and refused where they are not."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from slipway_runtime.compiled import Compiled
 from slipway_runtime.compiling import CannotCompileError, compile_model
 from slipway_runtime.extract import Extractor
 from slipway_runtime.fast import FastPath
-from slipway_runtime.native import Native
+from slipway_runtime.native import Native, one_job
 
 RANDOM = np.random.default_rng(0)
 NAMES = tuple("abcdef")
@@ -204,7 +205,59 @@ def test_a_table_answered_otherwise_withdraws_the_model() -> None:
     fast = fast_path()
     rows = gate.draw(fast.extractor, None, [])
     with pytest.raises(gate.DifferentAnswerError, match="other answers to dataframe_split"):
-        gate.against_mlflow(fast, lambda _: b'{"predictions": []}', rows)
+        gate.against_mlflow(fast, lambda _: b'{"predictions": []}', fast_infer(fast), rows)
+
+
+def fast_infer(fast: FastPath) -> Any:
+    """Returns what answers the inference protocol exactly as the compiled model does."""
+
+    def infer(body: bytes, header_length: int | None) -> tuple[bytes, int | None]:
+        answer = fast.infer(body, header_length)
+        assert answer is not None
+        return answer
+
+    return infer
+
+
+def test_an_inference_answered_otherwise_is_left_to_mlflow() -> None:
+    fast = fast_path()
+    rows = gate.draw(fast.extractor, None, [])
+
+    def score(body: bytes) -> bytes:
+        answer = fast.answer(body)
+        assert answer is not None
+        return answer
+
+    tensor = {"name": "all", "shape": [1, 6], "datatype": "FP64", "data": [0.5] * 6}
+    request = json.dumps({"inputs": [tensor]}).encode()
+    assert fast.infer(request, None) is not None
+    _, formats = gate.against_mlflow(fast, score, lambda *_: (b"other", None), rows)
+    assert "infer" not in formats
+    fast.serve(formats)
+    assert fast.infer(request, None) is None
+
+
+@pytest.mark.parametrize("shape", [[0, 6], [1, 6]])
+def test_what_only_mlflow_refuses_is_left_to_it(shape: list[int]) -> None:
+    """No row, or a number beyond single precision: scikit-learn's trees refuse both."""
+    fast = fast_path()
+    tensor = {"name": "all", "shape": shape, "datatype": "FP64", "data": [1e39] * 6 * shape[0]}
+    assert fast.infer(json.dumps({"inputs": [tensor]}).encode(), None) is None
+
+
+def test_a_forest_of_many_jobs_is_compiled_too() -> None:
+    """In one job, that is: many add up in whatever order they end."""
+    model = ensemble.RandomForestRegressor(30, n_jobs=2, random_state=0).fit(X, SCORE)
+    one_job(model)
+    compiled, thresholds = compile_model(model, "predict", "float64")
+    extractor = Extractor(NAMES, ["double"] * len(NAMES))
+    native = Native(model, "predict")
+    rows = gate.draw(extractor, None, thresholds)
+    assert gate.against_native(
+        FastPath(extractor, compiled),
+        lambda batch: native.predict(batch, NAMES, extractor.kinds),
+        rows,
+    )
 
 
 def test_a_tensor_format_answered_otherwise_is_left_to_mlflow() -> None:
@@ -216,8 +269,10 @@ def test_a_tensor_format_answered_otherwise_is_left_to_mlflow() -> None:
         assert answer is not None
         return b"other" if body.startswith(b'{"instances"') else answer
 
-    assert gate.against_mlflow(fast, score, rows) > 30
-    assert sorted(fast.extractor.formats) == ["dataframe_records", "dataframe_split", "inputs"]
+    count, formats = gate.against_mlflow(fast, score, fast_infer(fast), rows)
+    assert count > 30
+    assert sorted(formats) == ["dataframe_records", "dataframe_split", "infer", "inputs"]
+    fast.serve(formats)
     assert fast.answer(b'{"instances": [{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1}]}') is None
 
 

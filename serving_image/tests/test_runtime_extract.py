@@ -106,6 +106,19 @@ def test_what_is_taken_is_what_mlflow_makes_of_it(case: tuple[Schema, str]) -> N
     check(*case)
 
 
+def test_no_client_fills_the_memory_with_names() -> None:
+    extractor = extractor_of(schema_of(["double", "double"]))
+    for at in range(500):
+        more = [f"x{at}"] if at % 2 else [f"{at}-{n}" for n in range(1000)]
+        columns = ["c1", "c0", *more]
+        split = {"columns": columns, "data": [[2.5, 1.5, *[0.0] * len(more)]]}
+        matrix = extractor.extract({"dataframe_split": split})
+        assert matrix is not None
+        assert matrix.tolist() == [[1.5, 2.5]]
+    assert len(extractor._orders) <= 64
+    assert max(map(len, extractor._orders)) < 30
+
+
 PLAIN = [
     '{"dataframe_split": {"columns": ["c0", "c1"], "data": [[1.5, 2]]}}',
     '{"dataframe_split": {"columns": ["c0", "c1"], "data": [[1.5, 2], [-0.0, 1e-300]]}}',

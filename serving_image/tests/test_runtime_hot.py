@@ -178,6 +178,25 @@ def test_a_request_in_pieces(connection: Wire, forest: tuple[Path, Any]) -> None
     assert connection.answer()[::2] == (200, expected(forest[1], [ROW]))
 
 
+def test_a_body_that_does_not_come(forest: tuple[Path, Any], tmp_path: Path) -> None:
+    """It has a deadline, and what is received of it is not cut off when the server stops."""
+    with serving(forest[0], tmp_path / "log", REQUEST_SECONDS="2") as server:
+        server.wait_for_event("the compiled model answers as MLflow does")
+        half = Wire(server)
+        request = plain(table([ROW]))
+        half.send(request[:-5])
+        status, _, content = half.answer()
+        assert (status, json.loads(content)["error_code"]) == (504, "DEADLINE_EXCEEDED")
+        late = Wire(server)
+        late.send(request[:-5])
+        time.sleep(0.1)
+        server.process.terminate()
+        time.sleep(0.5)
+        late.send(request[-5:])
+        assert late.answer()[::2] == (200, expected(forest[1], [ROW]))
+        assert server.process.wait(20) == 0
+
+
 def test_a_body_without_a_length(connection: Wire, forest: tuple[Path, Any]) -> None:
     body = table([ROW])
     chunk = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)

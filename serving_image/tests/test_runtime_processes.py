@@ -29,6 +29,10 @@ class Moody:
         mood = str(data.iloc[0, 0])
         if mood == "die":
             os._exit(7)
+        if mood == "exit":
+            raise SystemExit(1)
+        if mood == "orphan":
+            os.system("sleep 0.2 & exit 0")
         if mood == "crash":
             os.abort()
         if mood == "hog":
@@ -115,6 +119,55 @@ def test_a_model_that_ends_its_process(moods: Running, mood: str) -> None:
     assert moods.samples()[failures + 'model_version="7"}'] == 1
     assert any(line["event"] == "a process died" for line in moods.events())
     assert moods.stop() == 0
+
+
+def test_a_model_that_calls_exit_fails_one_request(moods: Running) -> None:
+    first = ask(moods, "well")[2]["predictions"]
+    for _ in range(4):
+        assert ask(moods, "exit")[0] == 500
+    assert ask(moods, "well")[2]["predictions"] == first
+
+
+def test_a_server_that_is_process_1(moody: Path, log: Path) -> None:
+    """As in a container: it takes leave of orphans, and SIGTERM reaches it while it starts."""
+    unshare = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+    with serving(moody, log, *unshare) as server:
+        server.wait_until("/health/ready", 200)
+        for _ in range(3):
+            assert ask(server, "orphan")[0] == 200
+        (first,) = descendants(server.process.pid)[:1]
+
+        def buried() -> bool:
+            return all(state(child) != "Z" for child in descendants(first))
+
+        time.sleep(0.5)
+        server.wait_for(buried, "zombies stay", 5)
+    with serving(moody, log, *unshare) as server:
+        # Before Python runs at all nothing can be done.
+        server.wait_for_event("start")
+        os.kill(descendants(server.process.pid)[0], signal.SIGTERM)
+        assert server.process.wait(20) in (0, -signal.SIGTERM)
+
+
+def state(process: int) -> str:
+    """Returns a process' state, a letter of proc(5), or nothing for one that is gone."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
+
+
+def descendants(process: int) -> list[int]:
+    """Returns the children of a process."""
+    found = []
+    for folder in Path("/proc").glob("[1-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        if parent == process:
+            found.append(int(folder.name))
+    return sorted(found)
 
 
 def test_more_than_the_queue_holds_is_503_with_retry_after(moods: Running) -> None:
