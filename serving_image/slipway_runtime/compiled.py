@@ -12,7 +12,7 @@ by front workers, which need NumPy and ONNX Runtime for it and no scikit-learn. 
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -126,6 +126,15 @@ class Compiled:
             return finish(core(matrix))
 
         return predict
+
+    def chooser(self) -> Callable[[Matrix], Array] | None:
+        """Returns the function from a matrix to the places of the labels among the classes.
+
+        None where predictions are not labels.
+        """
+        if self.classes is None or self.finish not in ("positive", "not_negative", "argmax"):
+            return None
+        return replace(self, classes=np.arange(len(self.classes))).predictor()
 
     def _linear(self) -> Callable[[Matrix], Array]:
         weights, intercept = self.weights, self.intercept

@@ -118,6 +118,19 @@ def against_native(fast: FastPath, native: Callable[[Matrix], Any], rows: Matrix
     return count
 
 
+def is_rowwise(fast: FastPath, rows: Matrix) -> bool:
+    """Tells whether each row is predicted the same alone and in batches of many sizes."""
+    alone = [json.dumps(fast.predict(row[None, :]).tolist()[0]) for row in rows]
+    start = 0
+    for size in (*_SIZES, len(rows)):
+        start = 0 if start + size > len(rows) else start
+        together = fast.predict(rows[start : start + size]).tolist()
+        if [json.dumps(value) for value in together] != alone[start : start + size]:
+            return False
+        start += size
+    return True
+
+
 Infer = Callable[[bytes, int | None], tuple[bytes, int | None]]
 
 

@@ -95,7 +95,10 @@ class Trial:
         compiled.save(self._scratch / _FOLDER)
         self._fast, self._rows = fast, rows
         self._tell(
-            "compiled", folder=str(self._scratch / _FOLDER), most_rows=_affordable(fast, rows)
+            "compiled",
+            folder=str(self._scratch / _FOLDER),
+            most_rows=_affordable(fast, rows),
+            rowwise=gate.is_rowwise(fast, rows),
         )
         return None
 

@@ -129,7 +129,7 @@ class Worker:
             case "compiled":
                 # A model process started again compiles again; what is in service stays.
                 if self.server.fast is None and not self._withdrawn:
-                    await self._compile(Path(meta["folder"]), meta["most_rows"])
+                    await self._compile(Path(meta["folder"]), meta["most_rows"], meta["rowwise"])
             case "proved":
                 if self.server.fast is not None:
                     self.server.fast.serve(meta["formats"])
@@ -147,7 +147,7 @@ class Worker:
                 self.server.waiting = True
                 self._board.set(self._place, State.RESTARTING)
 
-    async def _compile(self, folder: Path, most_rows: int) -> None:
+    async def _compile(self, folder: Path, most_rows: int, rowwise: bool) -> None:
         extractor = Extractor.of(self._read())
         if extractor is None:
             return
@@ -163,6 +163,7 @@ class Worker:
             return
         tables = [name for name in extractor.formats if name.startswith("dataframe")]
         fast.serve(tables)
+        fast.rowwise = rowwise
         self.server.fast = fast
         self.server.metrics.compiled(fast.engine)
         if tables:

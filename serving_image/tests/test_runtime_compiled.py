@@ -260,6 +260,34 @@ def test_a_forest_of_many_jobs_is_compiled_too() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("case", "rowwise"),
+    [("forest of numbers", True), ("logistic", True), ("boosted", True), ("linear", None)],
+)
+def test_requests_answered_at_once_are_answered_as_alone(case: str, rowwise: bool | None) -> None:
+    model, method = fitted(case)
+    compiled, thresholds = compile_model(model, method, "float64")
+    extractor = Extractor(NAMES, ["double"] * len(NAMES))
+    fast = FastPath(extractor, compiled)
+    rows = gate.draw(extractor, None, thresholds)
+    found = gate.is_rowwise(fast, rows)
+    # Whether BLAS adds up a row in another order in company is its own affair.
+    assert rowwise is None or found == rowwise
+    matrices = [rows[0:1], rows[1:4], rows[4:5], rows[5:70]]
+    together = fast.answers(matrices)
+    alone = [fast.answers([matrix])[0] for matrix in matrices]
+    assert (together == alone) or not found
+    assert [len(json.loads(body)["predictions"]) for body in together] == [1, 3, 1, 65]
+
+
+def test_a_row_predicted_otherwise_in_company_is_noticed() -> None:
+    fast = fast_path()
+    rows = gate.draw(fast.extractor, None, [])
+    predict = fast._predict
+    fast._predict = lambda matrix: predict(matrix) + (len(matrix) == 17)
+    assert not gate.is_rowwise(fast, rows)
+
+
 def test_a_tensor_format_answered_otherwise_is_left_to_mlflow() -> None:
     fast = fast_path()
     rows = gate.draw(fast.extractor, None, [])

@@ -170,6 +170,32 @@ def test_pipelined_requests_are_answered_in_order(
         assert connection.answer()[::2] == (200, expected(forest[1], [row]))
 
 
+def test_requests_of_many_connections_at_once(server: Running, forest: tuple[Path, Any]) -> None:
+    """They are predicted together, and each gets its own answer; some leave before."""
+    wires = [Wire(server) for _ in range(40)]
+    rows = [[float(at), 0.25 * at, -1.0] for at in range(40)]
+    for turn in range(20):
+        for at, wire in enumerate(wires):
+            wire.send(plain(table([rows[at], rows[(at + turn) % 40]][: 1 + (at % 2)])))
+        for at, wire in enumerate(wires):
+            asked = [rows[at], rows[(at + turn) % 40]][: 1 + (at % 2)]
+            if turn in (0, 19):
+                assert wire.answer()[::2] == (200, expected(forest[1], asked))
+            else:
+                assert wire.answer()[0] == 200
+    for at, wire in enumerate(wires):
+        wire.send(plain(table([rows[at]])))
+        if at % 3 == 0:
+            wire.file.close()
+            wire.socket.close()
+    for at, wire in enumerate(wires):
+        if at % 3:
+            assert wire.answer()[::2] == (200, expected(forest[1], [rows[at]]))
+            wire.file.close()
+            wire.socket.close()
+    assert server.get("/health/ready")[0] == 200
+
+
 def test_a_request_in_pieces(connection: Wire, forest: tuple[Path, Any]) -> None:
     request = plain(table([ROW]))
     for at in range(0, len(request), 7):
