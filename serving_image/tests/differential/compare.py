@@ -12,6 +12,7 @@ from .values import MARKER
 _TYPE: Final = "application/json"
 _OUR_KEYS: Final = frozenset({"error_code", "message", "request_id"})
 _LARGE: Final = 1e15
+_TEXT: Final = "mood"
 _MODEL_FAILED: Final = "Encountered an unexpected error while evaluating the model"
 
 
@@ -131,7 +132,10 @@ def _model_failure(case: Case) -> bool:
 
 
 def _is_blamed(request: Request) -> bool:
-    """Whether a request has no row, or a value missing, not finite or very large, in JSON."""
+    """Whether a request in JSON has no row, other than text as text, or an odd value.
+
+    Odd is one that is missing, not finite or very large.
+    """
     try:
         left = [json.loads(request.body)]
     except (ValueError, RecursionError):
@@ -139,6 +143,8 @@ def _is_blamed(request: Request) -> bool:
     while left:
         value = left.pop()
         if isinstance(value, dict):
+            if not all(isinstance(text, str) for text in _texts(value)):
+                return True
             left += value.values()
         elif value == []:
             return True
@@ -147,6 +153,16 @@ def _is_blamed(request: Request) -> bool:
         elif value is None or (isinstance(value, int | float) and not abs(value) < _LARGE):
             return True
     return False
+
+
+def _texts(item: dict[str, Any]) -> list[Any]:
+    """Returns what an object of a request holds for the one column of text of the moody model."""
+    columns, rows = item.get("columns"), item.get("data")
+    if isinstance(columns, list) and isinstance(rows, list) and _TEXT in columns:
+        place = columns.index(_TEXT)
+        return [row[place] for row in rows if isinstance(row, list) and place < len(row)]
+    found = item.get(_TEXT, "")
+    return found if isinstance(found, list) else [found]
 
 
 ON_PURPOSE: Final[dict[str, Callable[[Case], bool]]] = {
