@@ -1,7 +1,7 @@
 """How long a preview and an update of the running stack take: no-op and weight-only.
 
-Run it by `make bench-updates` while `make up` stands. The canary's weight goes up by one and back again;
-the stack file ends as it was. Prints the minimum, median and maximum of each, in seconds.
+Run it by `make bench-updates` while `make up` stands. The canary's weight goes up by one and back
+again; the stack file ends as it was. Prints the minimum, median and maximum of each, in seconds.
 """
 
 from __future__ import annotations

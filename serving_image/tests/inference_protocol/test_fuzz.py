@@ -181,7 +181,7 @@ def test_the_short_way_and_the_long_way_are_one(rows: list[tuple[float, int, int
     found = v2.matrix(request, names, types)
     schema = Schema.from_json(json.dumps(specs))
     expected, _ = _validate_prediction_input(v2.model_input(request, specs), None, schema, None)
-    plain = all(math.isfinite(row[0]) and abs(row[1]) < 2**53 for row in rows)
+    plain = all(abs(row[0]) < 2**53 and abs(row[1]) < 2**53 for row in rows)
     assert (found is not None) == plain
     if found is not None:
         np.testing.assert_array_equal(found, expected.to_numpy(np.float64))
