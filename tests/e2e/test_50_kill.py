@@ -1,4 +1,4 @@
-"""kill -9 under load: what is killed comes back, and no request is lost."""
+"""kill -9 and restarts under load: what ends comes back, and no request is lost."""
 
 from __future__ import annotations
 
@@ -41,6 +41,11 @@ def ready(pod: dict[str, Any]) -> bool:
         condition["type"] == "Ready" and condition["status"] == "True"
         for condition in pod["status"].get("conditions", [])
     )
+
+
+def two_are_ready(pods: dict[str, dict[str, Any]]) -> bool:
+    """Whether at least two pods take requests, and all of them."""
+    return len(pods) > 1 and all(map(ready, pods.values()))
 
 
 def node_is_ready(walk: Walk) -> bool:
@@ -100,6 +105,7 @@ def test_model_servers(walk: Walk, load: Load) -> None:
     """A model server of each version dies amid its requests: they are asked again of another
     pod, and it is started again in place.
     """
+    until("each has another to ask", lambda: all(map(two_are_ready, map(walk.pods, (1, 2)))), 120)
     victims = {version: sorted(walk.pods(version).items())[0] for version in (1, 2)}
     was = restarts(walk)
     start = time.monotonic()
@@ -143,3 +149,18 @@ def test_pulumi_finds_nothing_to_mend(walk: Walk) -> None:
     """After all that the cluster is what the program says."""
     walk.pulumi("refresh", "--yes", "--skip-preview")
     walk.pulumi("preview", "--expect-no-changes")
+
+
+def test_a_rolling_restart(walk: Walk, load: Load) -> None:
+    """Every pod of a version is replaced, one after the other."""
+    until("there are two", lambda: two_are_ready(walk.pods(1)), 120)
+    was = set(walk.pods(1))
+    start = time.monotonic()
+    walk.kubectl("rollout", "restart", "-n", "models", "deployment/churn-v1")
+
+    def replaced() -> bool:
+        pods = walk.pods(1)
+        return bool(pods) and not was & pods.keys() and all(map(ready, pods.values()))
+
+    until("the pods are replaced", replaced, 240)
+    walk.note(f"rolling restart under load: {time.monotonic() - start:.1f} s")
