@@ -11,10 +11,11 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 import settings_faults as faults
+from settings_rollout import Rollout, Sticky
 from settings_types import (
     Bucket,
     Cidr,
@@ -29,6 +30,7 @@ from settings_types import (
     Percentage,
     Registry,
     Replicas,
+    Section,
     Text,
     Url,
     Version,
@@ -42,11 +44,7 @@ PROJECT = "slipway"
 SECRET_KEYS = ("bucketAccessKey", "bucketSecretKey")
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Canary(_Section):
+class Canary(Section):
     """A version on trial: it gets `weight` percent of live traffic, and all that sends x-canary:
     true.
     """
@@ -55,7 +53,16 @@ class Canary(_Section):
     weight: Weight = Field(default=0, description="the canary's share of live traffic, in percent")
 
 
-class Resources(_Section):
+class Shadow(Section):
+    """A version that answers a copy of `percent` of the requests. Its answers are compared with
+    stable's and thrown away.
+    """
+
+    version: Version = Field(description="a version of the model in the registry")
+    percent: Percentage = Field(default=100, description="of the requests that are mirrored")
+
+
+class Resources(Section):
     """What one pod of a model server asks for. The memory limit equals the request, the CPU limit
     is four times it.
     """
@@ -66,7 +73,7 @@ class Resources(_Section):
     disk: Memory = Field(default="4Gi", description="room for the version's artifacts")
 
 
-class Scaling(_Section):
+class Scaling(Section):
     """Bounds of the replicas, and the use of the requested CPU and memory, in percent, that the
     autoscaler aims at.
     """
@@ -85,13 +92,19 @@ class Scaling(_Section):
         return value
 
 
-class Model(_Section):
-    """A served model: the stable version, a canary where there is one, the size of its servers,
-    and whether pickles are served.
+class Model(Section):
+    """A served model: the versions by their roles, how a canary is judged, the size of the
+    servers, and whether pickles are served.
     """
 
     stable: Version = Field(description="the version that takes what the canary does not")
     canary: Canary | None = None
+    previous: Version | None = Field(
+        default=None, description="the version before the stable one, kept warm without requests"
+    )
+    shadow: Shadow | None = None
+    sticky: Sticky | None = None
+    rollout: Rollout = Rollout()
     resources: Resources = Resources()
     scaling: Scaling = Scaling()
     allow_pickle: bool = Field(
@@ -101,17 +114,28 @@ class Model(_Section):
 
     @model_validator(mode="after")
     def _two_versions(self) -> Model:
-        if self.canary and self.canary.version == self.stable:
-            raise faults.same_version(self.stable)
+        if twice := faults.same_version(self.roles):
+            raise twice
         return self
+
+    @property
+    def roles(self) -> dict[str, int]:
+        """Configuration key of each role that is taken -> the version that plays it."""
+        found = {
+            "stable": self.stable,
+            "canary.version": self.canary and self.canary.version,
+            "previous": self.previous,
+            "shadow.version": self.shadow and self.shadow.version,
+        }
+        return {key: version for key, version in found.items() if version}
 
     @property
     def versions(self) -> tuple[int, ...]:
         """The versions that have a model server, the stable one first."""
-        return (self.stable,) if self.canary is None else (self.stable, self.canary.version)
+        return tuple(dict.fromkeys(self.roles.values()))
 
 
-class Exposure(_Section):
+class Exposure(Section):
     """How a Service is reached from outside the cluster."""
 
     service_type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = "ClusterIP"
@@ -148,7 +172,7 @@ class Prometheus(Exposure):
     size: Memory = "4Gi"
 
 
-class Istio(_Section):
+class Istio(Section):
     """Where Istio's charts lie (`base`, `istio-control/istio-discovery`, `gateway`) and the
     images they run.
     """
@@ -158,21 +182,21 @@ class Istio(_Section):
     tag: Text = "1.31.1"
 
 
-class Images(_Section):
+class Images(Section):
     """Images that are not built here."""
 
     prometheus: ImageName = "docker.io/prom/prometheus:v3.13.0"
     versitygw: ImageName = "docker.io/versity/versitygw:v1.8.0"
 
 
-class ArtifactBucketSettings(_Section):
+class ArtifactBucketSettings(Section):
     """The bucket of the models' artifacts; `size` is that of its volume."""
 
     name: Bucket = "slipway-artifacts"
     size: Memory = "5Gi"
 
 
-class Settings(_Section):
+class Settings(Section):
     """Everything a stack may configure. Keys without a default are required."""
 
     context: Text = Field(description="the kubeconfig context of the cluster to deploy to")
@@ -218,17 +242,25 @@ def load() -> Settings:
     from pulumi.runtime import config
 
     # pulumi.Config reads keys one by one; only the whole map shows a key that nobody knows.
-    stored = {**config.get_config_env(), **config.CONFIG.get()}
-    mine = {
-        key.partition(":")[2]: value
-        for key, value in stored.items()
-        if key.startswith(f"{PROJECT}:")
-    }
-    raw = {name: _decode(name, value) for name, value in mine.items() if name not in SECRET_KEYS}
     try:
-        return parse(raw)
+        return of_stack({**config.get_config_env(), **config.CONFIG.get()})
     except SettingsError as error:
         raise pulumi.RunError(str(error)) from None
+
+
+def of_stack(config: Mapping[str, Any]) -> Settings:
+    """Settings from a stack's whole configuration, secrets and other namespaces left aside.
+
+    Raises `SettingsError` with every fault at once.
+    """
+    mine = {
+        key.partition(":")[2]: value
+        for key, value in config.items()
+        if key.startswith(f"{PROJECT}:")
+    }
+    return parse(
+        {name: _decode(name, value) for name, value in mine.items() if name not in SECRET_KEYS}
+    )
 
 
 def secret(key: str) -> pulumi.Output[str]:

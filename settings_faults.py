@@ -13,13 +13,28 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
 
 
-def same_version(version: int) -> PydanticCustomError:
-    """The fault of a model whose canary is its stable version."""
-    return PydanticCustomError(
-        "slipway",
-        "is the stable version too; a canary is another one",
-        {"at": "canary.version", "value": version},
-    )
+def same_version(roles: Mapping[str, int]) -> PydanticCustomError | None:
+    """The fault of a version with two roles that exclude each other; a canary may be a shadow."""
+    stable, canary = roles.get("stable"), roles.get("canary.version")
+    for key, others in (
+        ("canary.version", {"stable": stable}),
+        ("previous", {"stable": stable, "canary": canary}),
+        ("shadow.version", {"stable": stable}),
+    ):
+        for other, version in others.items():
+            if version is not None and roles.get(key) == version:
+                role = key.partition(".")[0]
+                return PydanticCustomError(
+                    "slipway",
+                    f"is the {other} version too; a {role} is another one",
+                    {"at": key, "value": version},
+                )
+    return None
+
+
+def between_keys(message: str, value: object) -> PydanticCustomError:
+    """A fault of an object whose keys exclude each other."""
+    return PydanticCustomError("slipway", message, {"value": value})
 
 
 def lines(
@@ -37,6 +52,8 @@ def _line(fault: Any, root: type[BaseModel], namespace: str) -> str:
         path.pop()
     if "at" in context:
         path, value = [*path, *context["at"].split(".")], context["value"]
+    elif isinstance(value, BaseModel):
+        value = value.model_dump(exclude_none=True)
     key = f"{namespace}:{_dotted(path)}"
     match fault["type"]:
         case "extra_forbidden":
@@ -68,16 +85,18 @@ def _hidden(raw: Mapping[str, Any], namespace: str) -> list[str]:
     models = raw.get("models")
     found = []
     for name, model in models.items() if isinstance(models, Mapping) else ():
-        canary = model.get("canary") if isinstance(model, Mapping) else None
-        if (
-            isinstance(canary, Mapping)
-            and type(model.get("stable")) is int
-            and canary.get("version") == model["stable"]
-        ):
-            fault = same_version(model["stable"])
-            found.append(
-                f"{namespace}:models.{name}.canary.version: {model['stable']} {fault.message()}"
+        if not isinstance(model, Mapping):
+            continue
+        roles = {key: model.get(key) for key in ("stable", "previous")}
+        for role in ("canary", "shadow"):
+            section = model.get(role)
+            roles[f"{role}.version"] = (
+                section.get("version") if isinstance(section, Mapping) else None
             )
+        fault = same_version({k: v for k, v in roles.items() if type(v) is int})
+        if fault and fault.context:
+            at, value = fault.context["at"], fault.context["value"]
+            found.append(f"{namespace}:models.{name}.{at}: {value} {fault.message()}")
     return found
 
 
@@ -112,9 +131,9 @@ def _section(root: type[BaseModel], path: Sequence[str | int]) -> type[BaseModel
     while parts and section is not None:
         field = section.model_fields.get(str(parts.pop(0)))
         annotation = field.annotation if field else None
-        if get_origin(annotation) is dict and not parts:
+        if get_origin(annotation) in (dict, list) and not parts:
             return None
-        if get_origin(annotation) is dict:
+        if get_origin(annotation) in (dict, list):
             parts.pop(0)
         section = next(
             (

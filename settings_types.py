@@ -6,7 +6,7 @@ import ipaddress
 import re
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic_core import PydanticCustomError
 
 # MLflow numbers versions with a 32-bit integer: ten digits. A model server is called
@@ -24,6 +24,21 @@ _MEMORY_UNITS = {
     "G": 10**9,
     "T": 10**12,
 }
+
+
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class Section(BaseModel):
+    """An object of the configuration: no key that is not known, no value of another type."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+def duration_seconds(text: str) -> float:
+    """Seconds: 90 for `90s`, 0.25 for `250ms`, 600 for `10m`."""
+    number, unit = re.fullmatch(r"([\d.]+)([a-z]+)", text).groups()  # type: ignore[union-attr]
+    return round(float(number) * _SECONDS[unit], 6)
 
 
 def cpu_millis(quantity: str) -> int:
@@ -103,6 +118,34 @@ def _memory(value: object) -> object:
     return value
 
 
+def _duration(value: object) -> object:
+    shape = r"\d+(\.\d+)?(ms|s|m|h|d)"
+    if not isinstance(value, str) or not re.fullmatch(shape, value) or not duration_seconds(value):
+        raise _fault("is not a time such as 500ms, 90s, 10m or 2h")
+    return value
+
+
+def _number(low: float, high: float, message: str) -> BeforeValidator:
+    """Lets a number from `low` to `high` through, as a float; no bool, no NaN, no text."""
+
+    def check(value: object) -> object:
+        if type(value) not in (int, float) or not low <= value <= high:  # type: ignore[operator]
+            raise _fault(message)
+        return float(value)  # type: ignore[arg-type]
+
+    return BeforeValidator(check)
+
+
+def _steps(value: object) -> object:
+    allowed = "is not a list of rising whole percentages from 1 to 100, as in [5, 25, 100]"
+    if not isinstance(value, list) or not value:
+        raise _fault(allowed)
+    for before, step in zip([0, *value], value, strict=False):
+        if type(step) is not int or type(before) is not int or not before < step <= 100:
+            raise _fault(allowed)
+    return value
+
+
 def _cidr(value: object) -> object:
     try:
         return str(ipaddress.ip_network(value))  # type: ignore[arg-type]
@@ -156,3 +199,17 @@ Cpu = Annotated[str, BeforeValidator(_cpu)]
 Memory = Annotated[str, BeforeValidator(_memory)]
 Cidr = Annotated[str, BeforeValidator(_cidr)]
 Url = Annotated[str, BeforeValidator(_url)]
+Duration = Annotated[str, BeforeValidator(_duration)]
+Steps = Annotated[list[int], BeforeValidator(_steps)]
+Share = Annotated[float, _number(0.0001, 1, "is not a share from 0.0001 to 1")]
+Number = Annotated[float, _number(-1e300, 1e300, "is not a number")]
+GateName = Annotated[
+    str, _matching(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", "is not a name of a-z, 0-9 and '-'")
+]
+HttpUrl = Annotated[
+    str, _matching(r"https?://[^\s/@]+(/\S*)?", "is not a URL such as https://gate.example/churn")
+]
+HeaderName = Annotated[
+    str, _matching(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", "is not a header's name in lower case")
+]
+CookieName = Annotated[str, _matching(r"[A-Za-z0-9][-_A-Za-z0-9]{0,62}", "is not a cookie's name")]

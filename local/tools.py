@@ -20,7 +20,7 @@ from pathlib import Path
 from local import debian
 from local.console import UserError, format_seconds, say
 from local.go import TOOLCHAIN, go_environment, go_tool, module_dir
-from local.instance import cache_dir
+from local.instance import PROJECT, cache_dir
 from local.toolkit import LINKS, Tool, exclusive, link, run, which
 from local.venv import ensure_venv, uv
 
@@ -284,8 +284,10 @@ def _check_room(missing: int) -> None:
 
 
 def _link(tools: list[Tool]) -> None:
-    """Point `.slipway/bin` and `.slipway/charts` at the tools, replacing what pointed elsewhere."""
-    wanted: dict[Path, Path] = {}
+    """Point `.slipway/bin` and `.slipway/charts` at the tools, replacing what pointed elsewhere,
+    and `slipway` at this project's command line.
+    """
+    wanted = {LINKS / "bin/slipway": PROJECT / "rollout/slipway"}
     for tool in tools:
         installed = tool.directory.exists()
         for name in tool.binaries:

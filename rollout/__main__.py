@@ -1,0 +1,496 @@
+"""The command line: `slipway`, or `python -m rollout`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rollout import plan
+from rollout.configuration import ConfigurationError
+from rollout.driver import LeaseLostError
+from rollout.journal import JournalError, Rollout
+from rollout.prometheus import PrometheusError
+from rollout.registry import RegistryError
+from rollout.release import RefusedError, begin, model_of
+from rollout.session import Session, owner, plain_error, project
+from rollout.stack import StackError, UpdateError
+from rollout.store import LeaseHeldError, StoreError
+from settings import SettingsError
+
+PROMOTED, ROLLED_BACK, BAD_INPUT, STOPPED = 0, 1, 2, 3
+
+_BAD = (
+    RefusedError,
+    ConfigurationError,
+    RegistryError,
+    StackError,
+    StoreError,
+    JournalError,
+    LeaseHeldError,
+    PrometheusError,
+    SettingsError,
+)
+
+
+class _Commands(click.Group):
+    """Commands whose mistakes are lines, not traces."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except _BAD as error:
+            click.echo(plain_error(error), err=True)
+            ctx.exit(BAD_INPUT)
+        except (UpdateError, LeaseLostError) as error:
+            click.echo(plain_error(error), err=True)
+            ctx.exit(ROLLED_BACK)
+        except KeyboardInterrupt:
+            click.echo("\nslipway: stopped here; nothing is lost, `slipway run` goes on", err=True)
+            ctx.exit(STOPPED)
+
+
+def _log(line: str) -> None:
+    click.echo(f"{time.strftime('%H:%M:%S')}  {line.rstrip()}")
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--stack", "-s", help="The Pulumi stack; by default the selected one.")
+@click.option(
+    "--cwd",
+    "-C",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=Path(),
+    help="A directory of the project; by default this one.",
+)
+@click.pass_context
+def main(ctx: click.Context, stack: str | None, cwd: Path) -> None:
+    """Rollouts: a canary moved through steps of weight, to promotion or rollback, on evidence.
+
+    The stack's configuration is the only truth: each step edits it and runs the update. Whatever
+    happens is in a journal first, so any command may be killed and run again.
+
+    Exit codes: 0 done or promoted, 1 rolled back or failed, 2 bad input and nothing changed,
+    3 stopped before an outcome.
+    """
+    if ctx.invoked_subcommand != "simulate":
+        ctx.obj = Session(project(cwd.resolve()), stack, _log)
+
+
+_NAME = click.argument("name", metavar="MODEL")
+
+
+@main.command()
+@_NAME
+@click.argument("version", metavar="VERSION|@ALIAS")
+@click.option("--force", is_flag=True, help="Release although the signatures are not compatible.")
+@click.option("--run", "go_on", is_flag=True, help="Go on with all steps, as `run` does.")
+@click.option("--no-forecast", is_flag=True, help="Do not say beforehand how long it may take.")
+@click.pass_obj
+def release(
+    session: Session, name: str, version: str, force: bool, go_on: bool, no_forecast: bool
+) -> None:
+    """Make a version of MODEL the canary, at the first step's weight.
+
+    An alias such as @challenger is resolved to its version. Everything that could stop it is asked
+    first: is the version registered, whole, compatible with the stable one; is there evidence to
+    go by.
+    """
+    model_of(session.settings, name)
+    with session.driver(name, _Progress()) as make:
+        _no_rollout_under_way(session, name)
+        _nothing_else_to_deploy(session)
+        found = session.journal(name)
+        if found and not found[-1].outcome:
+            # Its rollback window ends with a new release.
+            driver = make()
+            driver.note(_retire(driver.rollout))
+            driver.run(lambda rollout: rollout.pending is None)
+        beginning = begin(
+            session.settings,
+            name,
+            version,
+            session.stack.read_roles(name),
+            session.registry,
+            session.prometheus,
+            owner(),
+            force=force,
+            forecasting=not no_forecast,
+        )
+        for line in beginning.lines:
+            click.echo(f"  {line}")
+        session.store(name).append(beginning.entry)
+        driver = make()
+        rollout = driver.run(lambda rollout: not go_on)
+    _finish(rollout, f"`slipway run {name}` goes on")
+
+
+@main.command()
+@_NAME
+@click.option("--no-wait", is_flag=True, help="End at promotion, not after the rollback window.")
+@click.pass_obj
+def run(session: Session, name: str, no_wait: bool) -> None:
+    """Take all the steps of MODEL's rollout, to promotion or rollback.
+
+    Goes on where a killed one stopped. A canary that was deployed by hand is taken up. After
+    promotion it keeps watch, and keeps the version before warm, for the rollback window.
+    """
+    model_of(session.settings, name)
+    with session.driver(name, _Progress()) as make:
+        _take_up(session, name)
+        rollout = make().run(
+            lambda rollout: no_wait and rollout.promoted is not None and rollout.pending is None
+        )
+    _finish(rollout, f"`slipway run {name}` ends the rollback window")
+
+
+@main.command()
+@_NAME
+@click.option("--now", is_flag=True, help="Take the step at once, whatever the evidence.")
+@click.pass_obj
+def step(session: Session, name: str, now: bool) -> None:
+    """Wait for the verdict on MODEL's present step, and take one step."""
+    model_of(session.settings, name)
+    with session.driver(name, _Progress()) as make:
+        _take_up(session, name)
+        driver = make()
+        if driver.rollout.outcome:
+            raise RefusedError(f"{name}: its rollout has ended: {driver.rollout.outcome}")
+        if now:
+            driver.note(_ordered(driver.rollout, "step"))
+        decided = len(driver.rollout.decisions) - (1 if now or driver.rollout.pending else 0)
+        rollout = driver.run(lambda rollout: len(rollout.decisions) > decided)
+    _finish(rollout, f"`slipway step {name}` or `run` goes on")
+
+
+@main.command()
+@_NAME
+@click.pass_obj
+def pause(session: Session, name: str) -> None:
+    """Take no more steps. A canary proven bad is rolled back even so, while `run` watches."""
+    _order(session, name, "pause")
+
+
+@main.command()
+@_NAME
+@click.pass_obj
+def resume(session: Session, name: str) -> None:
+    """Go on after a pause, or after a change by hand from what stands now."""
+    _order(session, name, "resume")
+
+
+@main.command()
+@_NAME
+@click.argument("gate")
+@click.pass_obj
+def approve(session: Session, name: str, gate: str) -> None:
+    """Open the approval GATE of MODEL's rollout for the present step."""
+    _order(session, name, "approve", gate)
+
+
+@main.command()
+@_NAME
+@click.pass_obj
+def promote(session: Session, name: str) -> None:
+    """Make the canary the stable version now, whatever the evidence."""
+    _order(session, name, "promote")
+
+
+@main.command()
+@_NAME
+@click.pass_obj
+def rollback(session: Session, name: str) -> None:
+    """Give all requests back to the version before, and remove the canary.
+
+    Until the rollback window is over that undoes a promotion too.
+    """
+    _order(session, name, "rollback")
+
+
+@main.command()
+@click.argument("name", metavar="[MODEL]", required=False)
+@click.option("--watch", "-w", is_flag=True, help="Until Ctrl-C, or the rollout's end.")
+@click.pass_obj
+def status(session: Session, name: str | None, watch: bool) -> None:
+    """Where the rollouts stand, of MODEL or of all: step, weight, requests, errors, verdict."""
+    from rich.console import Console
+    from rich.live import Live
+
+    from rollout import live
+
+    if name:
+        model_of(session.settings, name)
+    names = [name] if name else sorted(session.settings.models)
+
+    def shown() -> tuple[Any, bool]:
+        last = {one: session.last(one) for one in names}
+        holders = {one: session.store(one).lease("").holder() for one in names}
+        busy = any(rollout and not rollout.outcome for rollout in last.values())
+        return live.status(last, time.time(), holders), busy
+
+    console = Console()
+    table, busy = shown()
+    if not watch:
+        console.print(table)
+        return
+    with Live(table, console=console, auto_refresh=False) as display:
+        while busy:
+            time.sleep(1)
+            table, busy = shown()
+            display.update(table, refresh=True)
+
+
+@main.command()
+@_NAME
+@click.pass_obj
+def history(session: Session, name: str) -> None:
+    """The rollouts of MODEL, newest first: versions, outcome, requests, and why."""
+    from rich.console import Console
+
+    from rollout import live
+
+    found = session.journal(name)
+    if not found:
+        model_of(session.settings, name)
+    Console().print(live.history(found[::-1]))
+
+
+@main.command()
+@_NAME
+@click.option("--id", "which", help="The rollout, as `history` shows it; by default the last.")
+@click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), default=None)
+@click.pass_obj
+def report(session: Session, name: str, which: str | None, output: Path | None) -> None:
+    """Write one HTML file about a rollout of MODEL: what happened, with plots, and why."""
+    from rollout import report as reports
+
+    found = session.journal(name)
+    chosen = [rollout for rollout in found if which in (None, rollout.id)]
+    if not chosen:
+        known = ", ".join(rollout.id for rollout in found) or "none"
+        raise RefusedError(f"{name}: no rollout {which or ''} in the journal (there: {known})")
+    path = output or Path(f"rollout-{name}-{chosen[-1].id}.html")
+    entries = session.store(name).entries()
+    path.write_text(reports.html(chosen[-1], time.time(), entries), encoding="utf-8")
+    click.echo(path)
+
+
+@main.command()
+@click.option("--rollouts", default=10_000, show_default=True, type=click.IntRange(100, 100_000))
+@click.option(
+    "--rate",
+    "rates",
+    multiple=True,
+    type=click.FloatRange(0.01, 100_000),
+    help="Requests a second; again for more. By default 1, 10 and 100.",
+)
+@click.option(
+    "--errors",
+    default=0.01,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="The share of errors of a good version.",
+)
+@click.option(
+    "--gap",
+    "gaps",
+    multiple=True,
+    metavar="FROM-TO",
+    help="Minutes in which Prometheus is silent, as in 5-8.",
+)
+@click.option("--stop", "stops", multiple=True, metavar="FROM-TO", help="Minutes without traffic.")
+@click.option(
+    "--resets",
+    default=0.0,
+    type=click.FloatRange(0, 1),
+    help="The share of blocks lost to a counter's reset.",
+)
+@click.option(
+    "--drift",
+    default=0.0,
+    type=click.FloatRange(0, 1),
+    help="How much of itself the error rate rises and falls by within an hour.",
+)
+@click.option("--model", help="Go by the rules of this model of the stack.")
+@click.option(
+    "--replay",
+    metavar="MODEL|FILE",
+    help="Traffic as a model's journal, or a CSV of seconds,requests,errors,slow, has it.",
+)
+@click.option("--seed", default=1, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Plain data instead of a table.")
+def simulate(
+    ctx: click.Context,
+    model: str | None,
+    replay: str | None,
+    seed: int,
+    as_json: bool,
+    **world: Any,
+) -> None:
+    """How often the rule is right, over simulated rollouts, without a cluster.
+
+    Good versions, and ones with the regression that is guarded against, go through the very rule
+    that decides real rollouts; beside it, on the same requests, through Flagger's.
+    """
+    from rollout import scenario
+    from rollout.rules import Rules
+
+    rules, found = None, []
+    if model or (replay and not Path(replay).is_file()):
+        outer = click.get_current_context().find_root().params
+        session = Session(project(outer["cwd"].resolve()), outer["stack"], _log)
+        rules = model_of(session.settings, model).rollout if model else None
+        found = session.journal(replay) if replay else []
+    objective = (Rules.of(rules) if rules else Rules()).objective
+    series = scenario.recorded(replay, found, objective) if replay else None
+
+    def tell(line: str) -> None:
+        click.echo(line, err=True)
+
+    click.echo(scenario.run(rules, series, seed, as_json, tell, **world))
+
+
+class _Progress:
+    """Shows a rollout after a look: a line where something new is to be said, or every 15 s."""
+
+    def __init__(self) -> None:
+        self._next, self._last = 0.0, ""
+
+    def __call__(self, rollout: Rollout) -> None:
+        from rollout import live
+
+        now = time.time()
+        verdict = rollout.verdict.kind if rollout.verdict else ""
+        if now >= self._next or verdict != self._last:
+            self._next, self._last = now + 15, verdict
+            _log(live.line(rollout, now))
+
+
+def _no_rollout_under_way(session: Session, name: str) -> None:
+    found = session.journal(name)
+    if not found or found[-1].outcome:
+        return
+    last = found[-1]
+    if last.promoted is not None and last.pending is None:
+        return
+    raise RefusedError(
+        f"{name}: a rollout of version {last.canary} is {last.phase} since "
+        f"{time.strftime('%Y-%m-%d %H:%M', time.localtime(last.began))}; `slipway run {name}` "
+        f"goes on with it, `slipway rollback {name}` ends it"
+    )
+
+
+def _nothing_else_to_deploy(session: Session) -> None:
+    """An update takes whatever else was changed with it, so nothing else may be."""
+    changes = session.stack.preview()
+    if changes:
+        listed = "".join(f"\n  {op} {kind} {name}" for op, kind, name in changes[:5])
+        more = f"\n  and {len(changes) - 5} more" if len(changes) > 5 else ""
+        raise RefusedError(
+            f"stack {session.stack.name}: has changes that are not deployed, which a rollout's "
+            f"update would take with it; run `pulumi up` first:{listed}{more}"
+        )
+
+
+def _retire(rollout: Rollout) -> dict[str, Any]:
+    from rollout import journal
+
+    why = "a new version is released"
+    return journal.decide("retire", why, owner(), plan.retire_acts(rollout))
+
+
+def _take_up(session: Session, name: str) -> None:
+    """Begin a rollout from the canary in the configuration, where none is under way."""
+    found = session.journal(name)
+    if found and not found[-1].outcome:
+        return
+    roles = session.stack.read_roles(name)
+    if roles.canary is None:
+        last = (
+            f"; the last rollout: version {found[-1].canary}, {found[-1].outcome}" if found else ""
+        )
+        raise RefusedError(
+            f"{name}: nothing to run{last}; slipway release {name} <version or @alias>"
+        )
+    _nothing_else_to_deploy(session)
+    beginning = begin(
+        session.settings, name, None, roles, session.registry, session.prometheus, owner()
+    )
+    for line in beginning.lines:
+        click.echo(f"  {line}")
+    session.store(name).append(beginning.entry)
+
+
+def _ordered(rollout: Rollout, order: str, gate: str = "") -> dict[str, Any]:
+    try:
+        return plan.order(rollout, order, owner(), gate)
+    except ValueError as error:
+        raise RefusedError(f"{rollout.model}: {error}") from None
+
+
+def _order(session: Session, name: str, order: str, gate: str = "") -> None:
+    """Do it, or have it done by the one who runs the rollout."""
+    model_of(session.settings, name)
+    found = session.journal(name)
+    if not found:
+        raise RefusedError(f"{name}: has no rollout; slipway release {name} <version or @alias>")
+    _ordered(found[-1], order, gate)
+    left = False
+    while True:
+        try:
+            with session.driver(name, _Progress()) as make:
+                driver = make()
+                if not left:
+                    session.store(name).order(order, by=owner(), gate=gate)
+                rollout = driver.run(lambda rollout: True)
+        except LeaseHeldError as error:
+            if not left:
+                session.store(name).order(order, by=owner(), gate=gate)
+                _log(f"{order}: left for {error.holder}, who runs this rollout")
+                left = True
+            rollout = session.journal(name)[-1]
+            if not session.store(name).orders() and rollout.pending is None:
+                break
+            time.sleep(0.5)
+        else:
+            break
+    _finish(rollout, "", ended_well=order == "rollback")
+
+
+def _finish(rollout: Rollout, hint: str, ended_well: bool = False) -> None:
+    """Say where it stands, and exit with the code that says so."""
+    outcome, model = rollout.outcome, rollout.model
+    if outcome == "promoted" or (outcome == "rolled back" and ended_well):
+        click.echo(f"{model}: version {rollout.canary} is {outcome}")
+    elif outcome:
+        why = rollout.decision.why if rollout.decision else ""
+        click.echo(f"{model}: version {rollout.canary} is {outcome}: {why}")
+        sys.exit(STOPPED if outcome == "superseded" else ROLLED_BACK)
+    elif rollout.stopped:
+        click.echo(
+            f"{model}: stopped, {rollout.paused}; `slipway resume {model}` goes on from what "
+            f"stands, `slipway rollback {model}` gives up",
+            err=True,
+        )
+        sys.exit(STOPPED)
+    else:
+        shown = f"{rollout.phase}, version {rollout.canary} at {rollout.weight} %"
+        click.echo(f"{model}: {shown}" + (f"; {hint}" if hint else ""))
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def cli() -> None:
+    """What the console script runs."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    main(prog_name="slipway")
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,122 @@
+"""What a rollout does next, and the acts that it takes. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rollout import journal
+from rollout.configuration import Roles
+from rollout.journal import Act, Rollout, SetAlias, SetRoles
+
+if TYPE_CHECKING:
+    from rollout.gate import Verdict
+
+CHAMPION = "champion"
+GATE = "the gate"
+
+
+def step_acts(rollout: Rollout, step: int) -> tuple[Act, ...]:
+    """The canary gets the weight of `step`, and a copy of some requests where its predictions are
+    compared.
+    """
+    before, compared = rollout.before, rollout.rules.predictions
+    shadow = (rollout.canary, compared.percent) if compared else before.shadow
+    previous = before.previous if before.previous != rollout.canary else None
+    return (SetRoles(Roles(before.stable, rollout.canary, rollout.steps[step], previous, shadow)),)
+
+
+def promote_acts(rollout: Rollout) -> tuple[Act, ...]:
+    """The route moves to the canary, then the alias; the version before stays warm."""
+    before = rollout.before
+    shadow = before.shadow if before.shadow and before.shadow[0] != rollout.canary else None
+    promoted = Roles(rollout.canary, None, 0, before.stable, shadow)
+    return SetRoles(promoted), SetAlias(CHAMPION, rollout.canary)
+
+
+def retire_acts(rollout: Rollout) -> tuple[Act, ...]:
+    """The version before is not kept any longer."""
+    roles = rollout.roles
+    return (SetRoles(Roles(roles.stable, roles.canary, roles.weight, None, roles.shadow)),)
+
+
+def rollback_acts(rollout: Rollout) -> tuple[Act, ...]:
+    """All requests go to the old stable version first; then the alias; then the canary's servers
+    go.
+
+    A canary that never came to serve is removed at once: an update that still named it would wait
+    for its servers again.
+    """
+    before = rollout.before
+    if rollout.promoted is not None:
+        moved = Roles(before.stable, None, 0, rollout.canary, before.shadow)
+        return SetRoles(moved), SetAlias(CHAMPION, rollout.champion), SetRoles(before)
+    if rollout.step < 0:
+        return (SetRoles(before),)
+    shadow = rollout.roles.shadow
+    zero = Roles(before.stable, rollout.canary, 0, rollout.roles.previous, shadow)
+    return SetRoles(zero), SetRoles(before)
+
+
+def decide(rollout: Rollout, verdict: Verdict) -> dict[str, Any] | None:
+    """The journal's next entry, or None where there is nothing to do but wait.
+
+    A pause stops steps, not the protection: a canary proven bad is rolled back even so.
+    """
+    why = "; ".join(verdict.reasons)
+    if verdict.kind == "roll back" and not verdict.for_want_of_evidence:
+        return journal.decide("roll back", why, GATE, rollback_acts(rollout))
+    if rollout.paused is not None or rollout.promoted is not None:
+        return None
+    if verdict.kind == "roll back":
+        why = f"for want of evidence: {why}"
+        if rollout.rules.without_evidence == "pause":
+            return {"kind": "pause", "why": why, "by": GATE}
+        return journal.decide("roll back", why, GATE, rollback_acts(rollout))
+    if verdict.kind != "advance":
+        return None
+    if rollout.step == len(rollout.steps) - 1:
+        return journal.decide("promote", why, GATE, promote_acts(rollout))
+    step = rollout.step + 1
+    return journal.decide("step", why, GATE, step_acts(rollout, step), step)
+
+
+def order(rollout: Rollout, name: str, by: str, gate: str = "") -> dict[str, Any]:
+    """The journal's entry for what a person ordered: pause, resume, promote, rollback, step or
+    approve.
+
+    Raises ValueError, with a line that says why, if it cannot be done now.
+    """
+    why = f"ordered by {by}"
+    if rollout.outcome:
+        raise ValueError(f"the rollout has ended: {rollout.outcome}")
+    pending = rollout.pending.what if rollout.pending else None
+    if pending == "roll back" and name != "rollback":
+        raise ValueError("the rollout is being rolled back")
+    match name:
+        case "rollback":
+            if pending == "roll back":
+                raise ValueError("the rollout is being rolled back already")
+            return journal.decide("roll back", why, by, rollback_acts(rollout))
+        case "pause":
+            if rollout.paused is not None:
+                raise ValueError("the rollout is paused already")
+            return {"kind": "pause", "why": why, "by": by}
+        case "resume":
+            if rollout.paused is None:
+                raise ValueError("the rollout is not paused")
+            return {"kind": "resume", "by": by}
+        case "approve":
+            known = [known.name for known in rollout.rules.gates if known.approval]
+            if gate not in known:
+                listed = ", ".join(known) or "none"
+                raise ValueError(f'"{gate}" is no approval gate of this rollout (there: {listed})')
+            return {"kind": "approve", "gate": gate, "step": rollout.step, "by": by}
+    if rollout.promoted is not None or pending == "promote":
+        raise ValueError(f"version {rollout.canary} is promoted already")
+    if pending:
+        raise ValueError("an update is under way; order it again when it is done")
+    last = len(rollout.steps) - 1
+    if name == "promote" or rollout.step == last:
+        return journal.decide("promote", why, by, promote_acts(rollout))
+    step = rollout.step + 1
+    return journal.decide("step", why, by, step_acts(rollout, step), step)

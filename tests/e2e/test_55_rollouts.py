@@ -1,0 +1,290 @@
+"""Rollouts on the real cluster, under constant load: promotion through kills, rollback for each
+fault, and nothing that the canary itself did not fail.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.harness import Load, Walk, until
+from tests.e2e.rollouts import (
+    CRASHES,
+    ERRORS,
+    GOOD,
+    NARROW,
+    OTHER,
+    SLOW,
+    Runner,
+    alias,
+    assert_only,
+    await_stable,
+    entries,
+    journal_says,
+    outcome,
+    register,
+    roles,
+    route,
+    serve,
+    shop_load,
+    slipway,
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shop(walk: Walk) -> Iterator[None]:
+    """The model `shop`, served in its first version; gone at the end, journal and all."""
+    register(walk)
+    serve(walk)
+    await_stable(walk)
+    yield
+    walk.pulumi("config", "rm", "--path", "slipway:models.shop", check=False)
+    walk.deploy()
+
+
+@pytest.fixture(autouse=True)
+def as_before(walk: Walk, shop: None) -> Iterator[None]:
+    """Each test begins with version 1 alone, whatever the one before has left."""
+    found = entries(walk)
+    if found and found[-1]["kind"] != "end":
+        slipway(walk, "rollback", "shop", check=False)
+    if roles(walk) != (GOOD, None, None, None):
+        serve(walk)
+        slipway(walk, "status")
+    yield
+
+
+def failures_of_others(load: Load, canary: int) -> list[str]:
+    """Requests that failed without the canary having answered them."""
+    return [a.reason for a in load.answers if a.reason and a.version != str(canary)]
+
+
+def note(walk: Walk, what: str, load: Load, canary: int) -> None:
+    """Tell how many requests were sent, and how many failed, of the canary's and of others."""
+    bad = [answer for answer in load.answers if answer.reason]
+    others = failures_of_others(load, canary)
+    walk.note(
+        f"rollout, {what}: {len(load.answers)} requests, {len(bad)} failed, "
+        f"{len(others)} of them not the canary's own answers"
+    )
+
+
+def test_bad_input_is_one_line_and_changes_nothing(walk: Walk) -> None:
+    """Exit code 2, the reason, and the configuration as it was."""
+    before, journal = walk.stack_file.read_bytes(), entries(walk)
+    for arguments, told in (
+        (("release", "nothing", "2"), "is no model of this stack"),
+        (("release", "shop", "77"), "77"),
+        (("release", "shop", "@nobody"), "nobody"),
+        (("release", "shop", "1"), "is the stable version already"),
+        (("release", "shop", str(NARROW)), "signature"),
+        (("run", "shop"), "nothing to run"),
+        (("rollback", "shop"), ""),
+        (("report", "shop", "--id", "none"), "no rollout none"),
+    ):
+        done = slipway(walk, *arguments, check=False)
+        assert done.code == 2, done.text
+        assert told in done.text
+        assert "Traceback" not in done.text
+        assert all(line.startswith("slipway: ") for line in done.text.splitlines()), done.text
+    assert walk.stack_file.read_bytes() == before
+    assert entries(walk) == journal
+
+
+def test_promotion_in_spite_of_kills(walk: Walk) -> None:
+    """Killed at the beginning, during an update, between acts and in the window, `run` goes on;
+    each step is taken once and nothing fails.
+    """
+    since = len(entries(walk))
+    deadly = [
+        lambda e: e["kind"] == "act" and e["state"] == "begun" and e["index"] == 0,
+        lambda e: e["kind"] == "evidence",
+        lambda e: e["kind"] == "decide" and e.get("step") == 1,
+        lambda e: e["kind"] == "decide" and e["what"] == "promote",
+        lambda e: e["kind"] == "act" and e["state"] == "done" and e["index"] == 0
+        and promoting(walk),
+    ]  # fmt: skip
+    with shop_load() as load:
+        runner = Runner(walk, "release", "shop", "@challenger", "--run")
+        for number, mark in enumerate(deadly):
+            seen = len(entries(walk)) if number else since
+            until(
+                f"kill {number}",
+                lambda: journal_says(walk, mark, seen) or runner.process.poll() is not None,  # noqa: B023
+                120,
+                0.05,
+            )
+            assert runner.process.poll() is None, runner.text
+            # Every other time the update that it began is killed with it.
+            runner.kill_all() if number % 2 else runner.kill()
+            runner = Runner(walk)
+        second = slipway(walk, "run", "shop", check=False)
+        assert second.code == 2, second.text
+        assert "pid" in second.text
+        until("the promotion", lambda: roles(walk)[0] == OTHER and roles(walk)[3] == GOOD, 200)
+        assert alias(walk, "champion") in (GOOD, OTHER)
+        code = runner.wait()
+        assert code == 0, runner.text
+        time.sleep(3)
+    load.assert_no_failure()
+    note(walk, "promotion with 5 kills", load, OTHER)
+    assert_only(walk, OTHER)
+    told = [e for e in entries(walk)[since:] if e["kind"] == "decide"]
+    assert [(e["what"], e["step"]) for e in told] == [
+        ("step", 0), ("step", 1), ("step", 2), ("promote", None), ("retire", None),
+    ]  # fmt: skip
+    assert outcome(walk) == "promoted"
+    report = slipway(walk, "report", "shop").out.strip()
+    text = (walk.project / report).read_text()
+    assert "<svg" in text and "promoted" in text
+    assert "promoted" in slipway(walk, "history", "shop").out
+    # Back, for the tests after this one.
+    walk.pulumi("config", "set", "--path", "slipway:models.shop.stable", str(GOOD))
+    walk.deploy()
+
+
+def promoting(walk: Walk) -> bool:
+    """Whether the last decision is the promotion."""
+    return [e["what"] for e in entries(walk) if e["kind"] == "decide"][-1] == "promote"
+
+
+def rolled_back(walk: Walk, canary: int, what: str, reason: str, **load: float) -> None:
+    """Release a faulty version under load, and see it rolled back for `reason`."""
+    with shop_load(**load) as sent:
+        runner = Runner(walk, "release", "shop", str(canary), "--run", "--no-forecast")
+        code = runner.wait()
+        time.sleep(1)
+    assert code == 1, runner.text
+    note(walk, what, sent, canary)
+    assert outcome(walk) == "rolled back"
+    decided = [e for e in entries(walk) if e["kind"] == "decide"][-1]
+    assert decided["what"] == "roll back"
+    assert reason in decided["why"], decided["why"]
+    assert_only(walk, GOOD)
+    first = min((a.at for a in sent.answers if a.version == str(canary)), default=None)
+    bad = [a.at for a in sent.answers if a.version == str(canary) and (a.reason or a.seconds > 0.9)]
+    last = max((a.at for a in sent.answers if a.version == str(canary)), default=None)
+    if first is not None and bad and last is not None:
+        walk.note(f"rollout, {what}: first bad answer to the canary's last: {last - bad[0]:.1f} s")
+
+
+def test_errors_are_rolled_back_while_the_cluster_is_unreachable(walk: Walk) -> None:
+    """One request in ten fails; the API server is away when it is to be rolled back."""
+    since = len(entries(walk))
+    with shop_load() as sent:
+        runner = Runner(walk, "release", "shop", str(ERRORS), "--run", "--no-forecast")
+        until(
+            "the decision",
+            lambda: journal_says(walk, lambda e: e.get("what") == "roll back", since),
+            200,
+            0.05,
+        )
+        api = walk.process("kube-apiserver")
+        assert api
+        os.kill(api, signal.SIGSTOP)
+        try:
+            until(
+                "a failed attempt",
+                lambda: journal_says(walk, lambda e: e.get("state") == "failed", since),
+                120,
+            )
+            assert outcome(walk) is None, "the journal says what is not so"
+        finally:
+            os.kill(api, signal.SIGCONT)
+        code = runner.wait()
+        time.sleep(1)
+    assert code == 1, runner.text
+    assert "FAILED" in runner.text
+    note(walk, "10 % errors, API server away", sent, ERRORS)
+    assert not failures_of_others(sent, ERRORS)
+    assert outcome(walk) == "rolled back"
+    assert_only(walk, GOOD)
+
+
+def test_errors_are_rolled_back(walk: Walk) -> None:
+    """One request in ten fails: from the first bad answer to weight 0 is told."""
+    rolled_back(walk, ERRORS, "10 % errors", "errors")
+
+
+def test_a_slow_version_is_rolled_back(walk: Walk) -> None:
+    """Every answer takes a second more."""
+    rolled_back(walk, SLOW, "slow by a second", "slow", per_second=20)
+
+
+def test_a_crash_looping_version_is_rolled_back(walk: Walk) -> None:
+    """Its servers come and go: the gateway's own answers are what shows it."""
+    rolled_back(walk, CRASHES, "crash loop", "failures")
+
+
+def test_prometheus_away_then_a_change_by_hand(walk: Walk) -> None:
+    """Two minutes without evidence are no verdict; a change by hand stops the rollout and stays."""
+    serve(walk, patience="5m", interval="10s")
+    since = len(entries(walk))
+    scale = ["scale", "deployment", "-n", "monitoring", "prometheus"]
+    with shop_load() as load:
+        slipway(walk, "release", "shop", str(OTHER), "--no-forecast")
+        walk.kubectl(*scale, "--replicas=0")
+        try:
+            runner = Runner(walk)
+            time.sleep(120)
+            assert runner.process.poll() is None, runner.text
+            assert roles(walk) == (GOOD, OTHER, 25, None), "a step without evidence"
+            shown = slipway(walk, "status", "shop").out
+            assert "not enough evidence" in shown, shown
+        finally:
+            walk.kubectl(*scale, "--replicas=1")
+        until("the next step", lambda: route(walk).get(str(OTHER)) == 50, 180)
+        until("its end", lambda: journal_says(walk, lambda e: step_done(e), since), 60)
+        refused = slipway(walk, "release", "shop", str(SLOW), check=False)
+        assert refused.code == 2, refused.text
+        walk.pulumi("config", "set", "--path", "slipway:models.shop.canary.weight", "30")
+        code = runner.wait(60)
+        walk.deploy()
+        time.sleep(2)
+    assert code == 3, runner.text
+    assert roles(walk) == (GOOD, OTHER, 30, None)
+    assert route(walk) == {str(GOOD): 70, str(OTHER): 30}
+    load.assert_no_failure()
+    note(walk, "Prometheus away, change by hand", load, OTHER)
+    slipway(walk, "resume", "shop")
+    shown = slipway(walk, "status", "shop").out
+    assert "30" in shown, shown
+    slipway(walk, "rollback", "shop")
+    assert_only(walk, GOOD)
+
+
+def test_traffic_that_stops_ends_with_patience(walk: Walk) -> None:
+    """Nothing is proven, nothing has failed: it is rolled back, and says for want of what."""
+    serve(walk, patience="40s", interval="10s", steps=[5, 100])
+    runner = Runner(walk, "release", "shop", str(OTHER), "--run", "--no-forecast")
+    until("the first step", lambda: route(walk).get(str(OTHER)) == 5, 120)
+    with shop_load() as load:
+        time.sleep(10)
+    load.assert_no_failure()
+    assert runner.wait() == 1, runner.text
+    decided = [e for e in entries(walk) if e["kind"] == "decide"][-1]
+    assert decided["what"] == "roll back"
+    assert decided["why"].startswith("for want of evidence"), decided["why"]
+    assert_only(walk, GOOD)
+
+
+def step_done(entry: dict[str, object]) -> bool:
+    """Whether an act of a decision is done."""
+    return entry["kind"] == "act" and entry["state"] == "done"
+
+
+def test_the_share_of_the_canary_is_its_weight(walk: Walk) -> None:
+    """`release` alone ends at the first step; `rollback` from another command ends it all."""
+    slipway(walk, "release", "shop", str(OTHER), "--no-forecast")
+    assert roles(walk) == (GOOD, OTHER, 25, None)
+    with shop_load(per_second=80) as load:
+        time.sleep(10)
+    share = Counter(answer.version for answer in load.answers)
+    assert 0.15 < share[str(OTHER)] / share.total() < 0.35, share
+    slipway(walk, "rollback", "shop")
+    assert_only(walk, GOOD)
