@@ -21,11 +21,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rollout.evidence import METRICS
-from rollout.gate import Gate
-from rollout.rules import Rules
-from rollout.simulate import BLOCK_SECONDS, main_table, render, table
-from rollout.world import Incident, Stretch, World
+from rollout.judge.evidence import METRICS
+from rollout.judge.gate import Gate
+from rollout.judge.rules import Rules
+from rollout.simulation.simulate import BLOCK_SECONDS, main_table, render, table
+from rollout.simulation.world import Incident, Stretch, World
 from settings_rollout import Rollout
 
 RESULTS = Path(__file__).parent / "results"

@@ -9,6 +9,7 @@ import secrets
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,13 +33,19 @@ class Target:
     """Where a stack goes: its name, and the environment in which Pulumi finds everything.
 
     `settings` holds configuration that belongs to the place and is written at every update, as
-    path → value; `first` is written once, when the stack is made. None removes a key.
+    path → value; `first` is written once, when the stack is made. None removes a key. `directory`
+    is the project's.
     """
 
     stack: str
     environment: dict[str, str]
     settings: dict[str, Any] = field(default_factory=dict)
     first: dict[str, Any] = field(default_factory=dict)
+    directory: Path = PROJECT
+
+
+class StackLockedError(UserError):
+    """Another update of the stack is under way."""
 
 
 def on_one_machine(instance: Instance) -> Target:
@@ -217,7 +224,7 @@ def outputs(target: Target) -> dict[str, Any]:
 def _pulumi(target: Target, *arguments: str, stdin: str | None = None) -> str:
     done = subprocess.run(
         ["pulumi", *arguments, "--non-interactive"],
-        cwd=PROJECT,
+        cwd=target.directory,
         env={**os.environ, **target.environment},
         input=stdin or "",
         capture_output=True,
@@ -309,28 +316,50 @@ def _configure(target: Target) -> None:
 
 
 def _recover(target: Target) -> None:
-    """Free a lock whose holder was killed, and take up what it had begun to create."""
+    recover(target, lambda line: say(f"  {line}"))
+
+
+def locks(target: Target) -> list[Path]:
+    """The locks of the stack's updates, of processes that live and that were killed; none where
+    the state is in no directory of this machine.
+    """
     backend = target.environment.get("PULUMI_BACKEND_URL", "")
     if not backend.startswith("file://"):
+        return []
+    state = Path(backend.removeprefix("file://").partition("?")[0]).expanduser()
+    return sorted((state / ".pulumi/locks").glob(f"**/slipway/{target.stack}/*.json"))
+
+
+def recover(target: Target, log: Callable[[str], None]) -> None:
+    """Free a lock whose holder was killed, and take up what it had begun to create.
+
+    `log` is told, in a line, of what is taken up.
+
+    Raises:
+        StackLockedError: another process, of this host or another one, updates the stack.
+        UserError: what was begun cannot be taken up; Pulumi's or kubectl's reason.
+    """
+    if not target.environment.get("PULUMI_BACKEND_URL", "").startswith("file://"):
         return
-    locks = Path(backend.removeprefix("file://")) / ".pulumi/locks"
-    for lock in locks.glob(f"**/slipway/{target.stack}/*.json"):
+    for lock in locks(target):
         try:
             content = json.loads(lock.read_text())
+        except FileNotFoundError:  # released since
+            continue
         except ValueError:  # cut off while it was written
             content = {}
         pid, host = content.get("pid", 0), content.get("hostname", socket.gethostname())
         if host != socket.gethostname():
-            raise UserError(
+            raise StackLockedError(
                 f"stack {target.stack}: locked by process {pid} of {host}; wait for it to end, or "
                 f"if it was killed: pulumi cancel {target.stack}"
             )
-        if node.alive(pid) and Path(f"/proc/{pid}/comm").read_text().startswith("pulumi"):
-            raise UserError(
+        if _is_pulumi(pid):
+            raise StackLockedError(
                 f"stack {target.stack}: process {pid} is updating it; wait for it to end"
             )
-        say(f"  stack {target.stack}: an earlier update was killed; taking up from there")
-        lock.unlink()
+        log(f"stack {target.stack}: an earlier update was killed; taking up from there")
+        lock.unlink(missing_ok=True)
     state = json.loads(_pulumi(target, "stack", "export", "--stack", target.stack))
     pending = (state.get("deployment") or {}).get("pending_operations") or []
     for operation in pending:
@@ -343,6 +372,13 @@ def _recover(target: Target) -> None:
             *("refresh", "--yes", "--skip-preview", "--clear-pending-creates"),
             *("--stack", target.stack),
         )
+
+
+def _is_pulumi(pid: int) -> bool:
+    try:
+        return node.alive(pid) and Path(f"/proc/{pid}/comm").read_text().startswith("pulumi")
+    except OSError:  # ended since
+        return False
 
 
 def _forget_release(target: Target, operation: str, inputs: dict[str, Any]) -> None:

@@ -11,15 +11,15 @@ from typing import Any
 import click
 
 from rollout import plan
-from rollout.configuration import ConfigurationError
+from rollout.adapters.configuration import ConfigurationError
+from rollout.adapters.prometheus import PrometheusError
+from rollout.adapters.registry import RegistryError
+from rollout.adapters.stack import StackError, UpdateError
+from rollout.adapters.store import LeaseHeldError, StoreError
 from rollout.driver import LeaseLostError
 from rollout.journal import JournalError, Rollout
-from rollout.prometheus import PrometheusError
-from rollout.registry import RegistryError
 from rollout.release import RefusedError, begin, model_of
 from rollout.session import Session, owner, plain_error, project
-from rollout.stack import StackError, UpdateError
-from rollout.store import LeaseHeldError, StoreError
 from settings import SettingsError
 
 PROMOTED, ROLLED_BACK, BAD_INPUT, STOPPED = 0, 1, 2, 3
@@ -220,7 +220,7 @@ def status(session: Session, name: str | None, watch: bool) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    from rollout import live
+    from rollout.views import live
 
     if name:
         model_of(session.settings, name)
@@ -251,7 +251,7 @@ def history(session: Session, name: str) -> None:
     """The rollouts of MODEL, newest first: versions, outcome, requests, and why."""
     from rich.console import Console
 
-    from rollout import live
+    from rollout.views import live
 
     found = session.journal(name)
     if not found:
@@ -266,7 +266,7 @@ def history(session: Session, name: str) -> None:
 @click.pass_obj
 def report(session: Session, name: str, which: str | None, output: Path | None) -> None:
     """Write one HTML file about a rollout of MODEL: what happened, with plots, and why."""
-    from rollout import report as reports
+    from rollout.views import report as reports
 
     found = session.journal(name)
     chosen = [rollout for rollout in found if which in (None, rollout.id)]
@@ -336,8 +336,8 @@ def simulate(
     Good versions, and ones with the regression that is guarded against, go through the very rule
     that decides real rollouts; beside it, on the same requests, through Flagger's.
     """
-    from rollout import scenario
-    from rollout.rules import Rules
+    from rollout.judge.rules import Rules
+    from rollout.simulation import scenario
 
     rules, found = None, []
     if model or (replay and not Path(replay).is_file()):
@@ -361,7 +361,7 @@ class _Progress:
         self._next, self._last = 0.0, ""
 
     def __call__(self, rollout: Rollout) -> None:
-        from rollout import live
+        from rollout.views import live
 
         now = time.time()
         verdict = rollout.verdict.kind if rollout.verdict else ""

@@ -11,13 +11,13 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from rollout import journal, plan
-from rollout.configuration import ConfigurationError, Roles
-from rollout.gate import Gate, Verdict
+from rollout.adapters.configuration import ConfigurationError, Roles
+from rollout.adapters.registry import RegistryError
+from rollout.adapters.stack import UpdateError
 from rollout.interfaces import World
 from rollout.journal import Act, Decision, Rollout, SetRoles
-from rollout.registry import RegistryError
-from rollout.rules import Rules
-from rollout.stack import UpdateError
+from rollout.judge.gate import Gate, Verdict
+from rollout.judge.rules import Rules
 from settings_types import duration_seconds
 
 LOOK_SECONDS: Final = 5.0

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from rollout.configuration import Roles
-from rollout.evidence import Reading
+from rollout.adapters.configuration import Roles
 from rollout.journal import Rollout
+from rollout.judge.evidence import Reading
 
 Log = Callable[[str], None]
 

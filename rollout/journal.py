@@ -24,8 +24,8 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 import settings_rollout
-from rollout.configuration import Roles
-from rollout.evidence import Block, Counts
+from rollout.adapters.configuration import Roles
+from rollout.judge.evidence import Block, Counts
 
 Entry = Mapping[str, Any]
 What = Literal["step", "promote", "retire", "roll back"]

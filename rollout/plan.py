@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rollout import journal
-from rollout.configuration import Roles
+from rollout.adapters.configuration import Roles
 from rollout.journal import Act, Rollout, SetAlias, SetRoles
 
 if TYPE_CHECKING:
-    from rollout.gate import Verdict
+    from rollout.judge.gate import Verdict
 
 CHAMPION = "champion"
 GATE = "the gate"

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from rollout import journal, plan
-from rollout.configuration import Roles
-from rollout.forecast import forecast
-from rollout.rules import Rules
-from rollout.signature import differences
+from rollout.adapters.configuration import Roles
+from rollout.adapters.signature import differences
+from rollout.judge.rules import Rules
+from rollout.simulation.forecast import forecast
 from settings import Model, Settings
 from settings_rollout import Gate
 
@@ -124,7 +124,11 @@ def _check_roles(name: str, canary: int, roles: Roles, adopting: bool) -> None:
 
 
 def _compatible(name: str, stable: int, canary: int, registry: Registry, force: bool) -> list[str]:
-    found = differences(registry.signature(name, stable), registry.signature(name, canary))
+    found = differences(
+        registry.signature(name, stable),
+        registry.signature(name, canary),
+        (f"version {stable}", f"version {canary}"),
+    )
     if found and not force:
         listed = "".join(f"\n  {line}" for line in found)
         raise RefusedError(

@@ -14,15 +14,16 @@ from functools import cached_property
 from pathlib import Path
 
 import settings
-from rollout import checks, configuration, journal
+from rollout import journal
+from rollout.adapters import checks, configuration
+from rollout.adapters.prometheus import Prometheus
+from rollout.adapters.registry import Registry
+from rollout.adapters.stack import Stack
+from rollout.adapters.store import Lease, LeaseHeldError, Store
 from rollout.driver import Driver
 from rollout.interfaces import Opinion, World
 from rollout.journal import Rollout
-from rollout.prometheus import Prometheus
-from rollout.registry import Registry
 from rollout.release import RefusedError
-from rollout.stack import Stack
-from rollout.store import Lease, LeaseHeldError, Store
 
 PROJECT_FILE = "Pulumi.yaml"
 

@@ -6,6 +6,7 @@ from code, and none in the runtime.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -203,14 +204,18 @@ class Runner:
         return "\n".join(line for _, line in self.lines)
 
     def kill(self) -> None:
-        """kill -9 of the command alone: an update that it began lives on."""
+        """kill -9 of the command alone: an update that it began ends by itself."""
         self.process.kill()
         self.process.wait()
 
     def kill_all(self) -> None:
         """kill -9 of the command and of the update that it began."""
-        for pid in _session(self.process.pid):
-            os.kill(pid, signal.SIGKILL)
+        # All are stopped first, so that none begins another meanwhile.
+        tree = _tree(self.process.pid)
+        for sent in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in tree:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, sent)
         self.process.wait()
 
     def wait(self, seconds: float = 300) -> int:
@@ -224,15 +229,17 @@ class Runner:
         return code
 
 
-def _session(leader: int) -> list[int]:
-    found = []
+def _tree(root: int) -> list[int]:
+    """A process and all that descend from it, itself first."""
+    parents = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
-            try:
-                if os.getsid(int(entry.name)) == leader:
-                    found.append(int(entry.name))
-            except ProcessLookupError:
-                continue
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                stat = (entry / "stat").read_text()
+                parents[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
+    found = [root]
+    for pid in found:
+        found += [child for child, parent in parents.items() if parent == pid]
     return found
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from rollout import journal
-from rollout.configuration import Roles
-from rollout.evidence import Block, Counts
-from rollout.gate import Gate
+from rollout.adapters.configuration import Roles
 from rollout.journal import Act, Rollout, SetAlias, SetRoles
-from rollout.rules import Rules as GateRules
+from rollout.judge.evidence import Block, Counts
+from rollout.judge.gate import Gate
+from rollout.judge.rules import Rules as GateRules
 from settings_rollout import LATENCY_BOUNDS
 from settings_rollout import Rollout as Rules
 

@@ -10,10 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rollout import checks, journal
-from rollout.checks import Context, GateAnswer, compare, filled, log_wealth, open_gates, opinions
-from rollout.configuration import Roles
-from rollout.prometheus import Prometheus
+from rollout import journal
+from rollout.adapters import checks
+from rollout.adapters.checks import (
+    Context,
+    GateAnswer,
+    compare,
+    filled,
+    log_wealth,
+    open_gates,
+    opinions,
+)
+from rollout.adapters.configuration import Roles
+from rollout.adapters.prometheus import Prometheus
 from settings_rollout import Gate, Predictions, Rollout
 from tests.unit.rollout_server import Asked, Handler, Respond, Server, hang, serving
 

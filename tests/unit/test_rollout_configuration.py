@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rollout.configuration import ConfigurationError, Roles, roles, whole, with_roles
-from settings import parse
+from rollout.adapters.configuration import ConfigurationError, Roles, roles, whole, with_roles
+from settings import of_stack
 
 DEV = (Path(__file__).resolve().parents[2] / "Pulumi.dev.yaml").read_text()
 COMMENTED = """\
@@ -305,12 +305,18 @@ def test_a_weight_needs_a_canary() -> None:
 
 
 def test_the_whole_is_what_settings_take() -> None:
-    parsed = parse(whole(DEV))
+    parsed = of_stack(whole(DEV))
     assert parsed.demo is True
     assert parsed.models["churn"].stable == roles(DEV, "churn").stable
     assert parsed.gateway.node_port == 30080
     odd = "config: {slipway:registry: 5000, slipway:demo: true, other:x: 1, context: here}"
-    assert whole(odd) == {"registry": "5000", "demo": True, "context": "here"}
+    assert whole(odd) == {
+        "slipway:registry": "5000",
+        "slipway:demo": "true",
+        "other:x": "1",
+        "slipway:context": "here",
+    }
+    assert of_stack(whole(odd)).registry == "5000"
 
 
 versions = st.integers(1, 10**10)

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from rollout import journal
-from rollout.configuration import Roles
+from rollout.adapters.configuration import Roles
+from rollout.adapters.registry import RegistryError
+from rollout.adapters.stack import UpdateError
 from rollout.driver import Driver
-from rollout.evidence import Block, Counts, Reading
 from rollout.interfaces import World
 from rollout.journal import Rollout
-from rollout.registry import RegistryError
-from rollout.stack import UpdateError
+from rollout.judge.evidence import Block, Counts, Reading
 from settings_rollout import Rollout as Rules
 
 START = 1_000_000.0

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rollout.codes import Code
-from rollout.evidence import METRICS, Block, Counts
-from rollout.gate import Gate, Verdict
-from rollout.rules import Rules
+from rollout.judge.codes import Code
+from rollout.judge.evidence import METRICS, Block, Counts
+from rollout.judge.gate import Gate, Verdict
+from rollout.judge.rules import Rules
 from settings_rollout import LATENCY_BOUNDS, Rollout
 
 RULES = Rules.of(Rollout())

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
-from rollout import journal, live, summary
-from rollout.configuration import Roles
-from rollout.evidence import Counts
+from rollout import journal
+from rollout.adapters.configuration import Roles
 from rollout.journal import SetRoles
+from rollout.judge.evidence import Counts
+from rollout.views import live, summary
 from settings_rollout import LATENCY_BOUNDS
 from tests.unit import rollout_journals as journals
 from tests.unit.rollout_journals import Tape

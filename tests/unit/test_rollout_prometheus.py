@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from rollout.evidence import Block, Counts, Reading
-from rollout.exchange import NoAnswerError, exchange
-from rollout.prometheus import Prometheus, PrometheusError, quoted
+from rollout.adapters.exchange import NoAnswerError, exchange
+from rollout.adapters.prometheus import Prometheus, PrometheusError, quoted
+from rollout.judge.evidence import Block, Counts, Reading
 from tests.unit.rollout_server import Asked, Handler, Respond, Server, hang, serving
 
 # A minute of churn, versions 1 and 2, under 15 requests a second of which every tenth was refused.

@@ -18,8 +18,8 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from rollout import registry as adapter
-from rollout.registry import Registry, RegistryError
+from rollout.adapters import registry as adapter
+from rollout.adapters.registry import Registry, RegistryError
 
 SIGNATURE = {"inputs": json.dumps([{"type": "long", "name": "a", "required": True}])}
 SKOPS = {
@@ -272,7 +272,7 @@ def test_what_is_no_url_is_refused(url: str) -> None:
 
 
 def test_asking_for_nothing_imports_no_mlflow() -> None:
-    code = "import sys, rollout.registry as r; r.Registry('http://127.0.0.1:1')\n"
+    code = "import sys, rollout.adapters.registry as r; r.Registry('http://127.0.0.1:1')\n"
     subprocess.run(
         [sys.executable, "-c", code + "assert 'mlflow' not in sys.modules"],
         cwd=Path(__file__).resolve().parents[2],

@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from rollout import journal, panels, plots, report, summary, timeline
-from rollout.configuration import Roles
-from rollout.evidence import METRICS
-from rollout.gate import Gate
+from rollout import journal
+from rollout.adapters.configuration import Roles
 from rollout.journal import JournalError
-from rollout.rules import Rules
-from rollout.series import MOST_BINS, VERSIONS, Series, series, wilson
+from rollout.judge.evidence import METRICS
+from rollout.judge.gate import Gate
+from rollout.judge.rules import Rules
+from rollout.views import panels, plots, report, summary, timeline
+from rollout.views.series import MOST_BINS, VERSIONS, Series, series, wilson
 from tests.unit import rollout_journals as journals
 from tests.unit.rollout_journals import Tape
 

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rollout.evidence import Block, Counts, Reading
-from rollout.samples import (
+from rollout.adapters.samples import (
     BEACON,
     BLOCK_SECONDS,
     BUCKETS,
@@ -24,6 +23,7 @@ from rollout.samples import (
     last_end,
     short,
 )
+from rollout.judge.evidence import Block, Counts, Reading
 from settings_rollout import LATENCY_BOUNDS
 
 T = 1_700_000_000

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from scipy.stats import binom
 
-from rollout.sequential import Comparison, Limit, Mixture, log_e_value, projection
+from rollout.judge.sequential import Comparison, Limit, Mixture, log_e_value, projection
 
 SHARES = st.floats(1e-4, 1 - 1e-4)
 TRIALS = st.integers(1, 10_000)

@@ -14,7 +14,7 @@ from mlflow.models.utils import _enforce_params_schema, _enforce_schema
 from mlflow.pyfunc.scoring_server import infer_and_parse_data
 from mlflow.types.schema import Array, ColSpec, DataType, Object, Property, Schema
 
-from rollout.signature import differences
+from rollout.adapters.signature import differences
 
 
 def signature(inputs: Any = None, outputs: Any = None, params: Any = None) -> dict[str, Any]:

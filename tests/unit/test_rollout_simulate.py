@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rollout.codes import Code
-from rollout.evidence import Block, Counts
-from rollout.flagger import Flagger
-from rollout.forecast import forecast
-from rollout.gate import Gate
-from rollout.rules import Rules
-from rollout.simulate import Ends, main_table, render, simulate
-from rollout.world import Incident, Series, Stretch, World
+from rollout.judge.codes import Code
+from rollout.judge.evidence import Block, Counts
+from rollout.judge.gate import Gate
+from rollout.judge.rules import Rules
+from rollout.simulation.flagger import Flagger
+from rollout.simulation.forecast import forecast
+from rollout.simulation.simulate import Ends, main_table, render, simulate
+from rollout.simulation.world import Incident, Series, Stretch, World
 from settings_rollout import LATENCY_BOUNDS, Rollout
 
 RULES = replace(Rules.of(Rollout()), patience=7200.0)

@@ -16,10 +16,10 @@ import pytest
 import yaml
 
 from local import toolkit
-from rollout import automation
-from rollout.configuration import ConfigurationError, Roles, roles
-from rollout.diagnostics import LONGEST, failure
-from rollout.stack import Stack, StackError, UpdateError
+from rollout.adapters import automation
+from rollout.adapters.configuration import ConfigurationError, Roles, roles
+from rollout.adapters.diagnostics import LONGEST, failure
+from rollout.adapters.stack import Stack, StackError, UpdateError
 
 PROJECT = Path(__file__).resolve().parents[2]
 PROGRAM = """
@@ -256,7 +256,7 @@ def test_another_update_is_waited_for(project: Path) -> None:
 def test_an_update_whose_rollout_is_killed_is_finished_and_waited_for(project: Path) -> None:
     mode(project, "sleep3")
     code = (
-        "import sys; from pathlib import Path; from rollout.stack import Stack\n"
+        "import sys; from pathlib import Path; from rollout.adapters.stack import Stack\n"
         "Stack(Path(sys.argv[1]), 'dev').update(print)"
     )
     rollout = subprocess.Popen(
@@ -279,7 +279,7 @@ def test_an_update_whose_rollout_is_killed_is_finished_and_waited_for(project: P
 def test_an_interrupted_rollout_interrupts_its_update_in_good_order(project: Path) -> None:
     mode(project, "sleep60")
     code = (
-        "import sys; from pathlib import Path; from rollout.stack import Stack\n"
+        "import sys; from pathlib import Path; from rollout.adapters.stack import Stack\n"
         "Stack(Path(sys.argv[1]), 'dev').update(print)"
     )
     rollout = subprocess.Popen(

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from rollout.lease import LEASE, locked
-from rollout.store import JOURNAL, LeaseHeldError, Store, StoreError
+from rollout.adapters.lease import LEASE, locked
+from rollout.adapters.store import JOURNAL, LeaseHeldError, Store, StoreError
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -38,7 +38,7 @@ def python(code: str, *arguments: object) -> subprocess.Popen[str]:
 HOLD = """
 import sys
 from pathlib import Path
-from rollout.store import Store
+from rollout.adapters.store import Store
 Store(Path(sys.argv[1])).lease("eve@elsewhere pid 1", float(sys.argv[2])).acquire()
 print("held", flush=True)
 sys.stdin.read()
@@ -120,7 +120,7 @@ def test_a_writer_that_is_killed_leaves_whole_entries(store: Store) -> None:
     code = """
 import sys
 from pathlib import Path
-from rollout.store import Store
+from rollout.adapters.store import Store
 store = Store(Path(sys.argv[1]))
 print(flush=True)
 while True:
@@ -143,7 +143,7 @@ def test_two_writers_share_one_row_of_numbers(store: Store) -> None:
     code = """
 import sys
 from pathlib import Path
-from rollout.store import Store
+from rollout.adapters.store import Store
 store = Store(Path(sys.argv[1]))
 for _ in range(60):
     store.append({"by": sys.argv[2]})
@@ -226,7 +226,7 @@ def test_of_many_processes_at_once_one_gets_the_lease(store: Store) -> None:
     code = """
 import sys, time
 from pathlib import Path
-from rollout.store import LeaseHeldError, Store
+from rollout.adapters.store import LeaseHeldError, Store
 lease = Store(Path(sys.argv[1])).lease(sys.argv[2])
 print(flush=True)
 sys.stdin.readline()
@@ -255,7 +255,7 @@ sys.stdin.read()
 def test_a_lock_that_is_not_let_go_of_is_an_error_and_not_for_ever(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rollout.lease._LOCK_SECONDS", 0.05)
+    monkeypatch.setattr("rollout.adapters.lease._LOCK_SECONDS", 0.05)
     store.append({})
     with (
         locked(store.directory),
@@ -281,7 +281,7 @@ def test_orders_keep_their_order_when_the_clock_goes_back(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     times = iter([200, 100, 100])
-    monkeypatch.setattr("rollout.store.time.time_ns", lambda: next(times))
+    monkeypatch.setattr("rollout.adapters.store.time.time_ns", lambda: next(times))
     for name in ("pause", "resume", "promote"):
         store.order(name)
     assert [order["order"] for order in store.orders()] == ["pause", "resume", "promote"]
@@ -303,7 +303,7 @@ def test_two_takers_share_the_orders(store: Store) -> None:
     code = """
 import sys
 from pathlib import Path
-from rollout.store import Store
+from rollout.adapters.store import Store
 store = Store(Path(sys.argv[1]))
 print(flush=True)
 sys.stdin.readline()

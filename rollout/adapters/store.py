@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from rollout.lease import Lease, LeaseHeldError, locked, sync, write_whole
+from rollout.adapters.lease import Lease, LeaseHeldError, locked, sync, write_whole
 
 __all__ = ["Lease", "LeaseHeldError", "Store", "StoreError"]
 

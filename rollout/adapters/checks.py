@@ -14,9 +14,9 @@ from typing import Final, Literal
 
 import numpy as np
 
-from rollout.exchange import Answer, NoAnswerError, exchange
+from rollout.adapters.exchange import Answer, NoAnswerError, exchange
+from rollout.adapters.prometheus import Prometheus, PrometheusError, quoted
 from rollout.journal import Rollout
-from rollout.prometheus import Prometheus, PrometheusError, quoted
 from settings_rollout import Gate, Predictions
 
 State = Literal["open", "closed", "silent"]

@@ -12,10 +12,10 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from rollout import summary
-from rollout.evidence import METRICS
 from rollout.journal import Rollout
-from rollout.summary import NONE, Side, clean, latency, percent, span
+from rollout.judge.evidence import METRICS
+from rollout.views import summary
+from rollout.views.summary import NONE, Side, clean, latency, percent, span
 
 _STYLES: Final = {
     "advance": "green",

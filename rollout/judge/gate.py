@@ -12,12 +12,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rollout import verdict
-from rollout.codes import Assessment, Code
-from rollout.evidence import METRICS, Block
-from rollout.rules import LEAST_REQUESTS, LIMITED, TROUBLE_MEMORY, Rules
-from rollout.sequential import Array, Bools, Comparison, Limit
-from rollout.verdict import Verdict
+from rollout.judge import verdict
+from rollout.judge.codes import Assessment, Code
+from rollout.judge.evidence import METRICS, Block
+from rollout.judge.rules import LEAST_REQUESTS, LIMITED, TROUBLE_MEMORY, Rules
+from rollout.judge.sequential import Array, Bools, Comparison, Limit
+from rollout.judge.verdict import Verdict
 
 _LIMITED: Final = [METRICS.index(name) for name in LIMITED]
 

@@ -15,8 +15,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node
 
-from rollout import yaml_edit
-from settings import PROJECT, SECRET_KEYS, _decode
+from rollout.adapters import yaml_edit
+from settings import PROJECT
 
 _MODELS: Final = f"{PROJECT}:models"
 _PERCENT: Final = 100
@@ -100,18 +100,16 @@ def with_roles(text: str, model: str, wanted: Roles) -> str:
 
 
 def whole(text: str) -> dict[str, Any]:
-    """What `settings.parse` takes: the keys of this project in the text of a stack file, without
-    their prefix and without secrets, each value as the program gets it from Pulumi.
+    """What `settings.of_stack` takes: the configuration in the text of a stack file, each key with
+    its namespace and each value as a program gets it from Pulumi; without what is encrypted.
 
     Raises:
         ConfigurationError: the text is no stack file.
     """
     found = {}
     for key, value in _config(_plain(text)).items():
-        space, _, name = str(key).rpartition(":")
-        secret = isinstance(value, dict) and set(value) == {"secure"}
-        if space in ("", PROJECT) and name not in SECRET_KEYS and not secret:
-            found[name] = _decode(name, _as_text(value))
+        if not (isinstance(value, dict) and set(value) == {"secure"}):
+            found[str(key) if ":" in str(key) else f"{PROJECT}:{key}"] = _as_text(value)
     return found
 
 

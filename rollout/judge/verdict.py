@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from rollout.codes import Assessment, Code
-from rollout.evidence import METRICS
-from rollout.rules import LEAST_REQUESTS, LIMITED
-from rollout.sequential import log_e_value
+from rollout.judge.codes import Assessment, Code
+from rollout.judge.evidence import METRICS
+from rollout.judge.rules import LEAST_REQUESTS, LIMITED
+from rollout.judge.sequential import log_e_value
 
 if TYPE_CHECKING:
-    from rollout.gate import Gate
+    from rollout.judge.gate import Gate
 
 Kind = Literal["advance", "hold", "roll back", "not enough evidence"]
 

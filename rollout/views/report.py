@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from typing import Any, Final
 
-from rollout import panels, plots, summary, timeline
-from rollout.evidence import METRICS, Block
 from rollout.journal import Entry, Rollout
-from rollout.series import series
-from rollout.summary import added, between, clean, latency, percent, quantile, span
-from rollout.timeline import Event
+from rollout.judge.evidence import METRICS, Block
+from rollout.views import panels, plots, summary, timeline
+from rollout.views.series import series
+from rollout.views.summary import added, between, clean, latency, percent, quantile, span
+from rollout.views.timeline import Event
 
 _STYLE: Final = """
 * { box-sizing: border-box }

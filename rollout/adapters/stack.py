@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from rollout import configuration
-from rollout.configuration import ConfigurationError, Roles
-from rollout.diagnostics import Kind, failure
+from rollout.adapters import configuration
+from rollout.adapters.configuration import ConfigurationError, Roles
+from rollout.adapters.diagnostics import Kind, failure
 
 if TYPE_CHECKING:
-    from rollout.automation import Automation
+    from rollout.adapters.automation import Automation
 
 UPDATE_SECONDS: Final = 900.0
 LOCK_SECONDS: Final = 300.0
@@ -222,7 +222,7 @@ class Stack:
     @cached_property
     def _pulumi(self) -> Automation:
         # Importing the Automation API takes a third of a second, and not every command needs it.
-        from rollout.automation import Automation
+        from rollout.adapters.automation import Automation
 
         return Automation(self._directory)
 
@@ -241,7 +241,7 @@ class Stack:
 
 def _known(error: Exception, name: str) -> Exception:
     """The StackError or UpdateError for what the Automation API raised; itself if unknown."""
-    from rollout.automation import CommandError, HungError, InvalidVersionError
+    from rollout.adapters.automation import CommandError, HungError, InvalidVersionError
 
     if isinstance(error, HungError):
         return UpdateError(f"{error}; it was interrupted", "unreachable")

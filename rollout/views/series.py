@@ -8,11 +8,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from rollout.evidence import METRICS, Block, Counts
-from rollout.gate import Gate
 from rollout.journal import Rollout
-from rollout.rules import Rules
-from rollout.summary import QUANTILES, added, objective, quantile
+from rollout.judge.evidence import METRICS, Block, Counts
+from rollout.judge.gate import Gate
+from rollout.judge.rules import Rules
+from rollout.views.summary import QUANTILES, added, objective, quantile
 
 Array = NDArray[Any]
 VERSIONS: Final = ("canary", "stable")

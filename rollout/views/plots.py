@@ -9,8 +9,8 @@ from typing import Final
 import matplotlib.style
 
 from rollout.journal import Rollout
-from rollout.panels import STYLE, figure
-from rollout.series import Series
+from rollout.views.panels import STYLE, figure
+from rollout.views.series import Series
 
 LIGHT: Final = {
     "ink": "#1f2933",

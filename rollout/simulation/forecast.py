@@ -11,12 +11,12 @@ from typing import Final
 
 import numpy as np
 
-from rollout.codes import Code
-from rollout.gate import Gate
-from rollout.rules import LIMITED, Rules
-from rollout.sequential import Array
-from rollout.simulate import BLOCK_SECONDS, Ends, simulate
-from rollout.world import World
+from rollout.judge.codes import Code
+from rollout.judge.gate import Gate
+from rollout.judge.rules import LIMITED, Rules
+from rollout.judge.sequential import Array
+from rollout.simulation.simulate import BLOCK_SECONDS, Ends, simulate
+from rollout.simulation.world import World
 
 _ROLLOUTS: Final = 300
 

@@ -8,7 +8,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from rollout.sequential import Bools
+from rollout.judge.sequential import Bools
 
 
 class Code(IntEnum):

@@ -16,11 +16,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from rollout.evidence import METRICS
 from rollout.journal import Rollout
-from rollout.rules import Rules
-from rollout.series import VERSIONS, Array, Series
-from rollout.summary import limits, name, objective
+from rollout.judge.evidence import METRICS
+from rollout.judge.rules import Rules
+from rollout.views.series import VERSIONS, Array, Series
+from rollout.views.summary import limits, name, objective
 
 TONES: Final = {
     "roll back": "bad",

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-from rollout import samples
-from rollout.evidence import METRICS, Counts, Reading
-from rollout.exchange import Answer, NoAnswerError, exchange
-from rollout.samples import Series
+from rollout.adapters import samples
+from rollout.adapters.exchange import Answer, NoAnswerError, exchange
+from rollout.adapters.samples import Series
+from rollout.judge.evidence import METRICS, Counts, Reading
 
 MAX_SECONDS: Final = 3600
 """How far back a reading goes."""

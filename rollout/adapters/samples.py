@@ -27,7 +27,7 @@ from datetime import UTC, datetime
 from itertools import accumulate, pairwise
 from typing import Any, Final, NamedTuple
 
-from rollout.evidence import Block, Counts, Reading
+from rollout.judge.evidence import Block, Counts, Reading
 from settings_rollout import LATENCY_BOUNDS
 
 BLOCK_SECONDS: Final = 10

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rollout.codes import Code
-from rollout.evidence import METRICS
-from rollout.sequential import Array, Bools
+from rollout.judge.codes import Code
+from rollout.judge.evidence import METRICS
+from rollout.judge.sequential import Array, Bools
 
 _FAILURES = METRICS.index("failures")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from rollout.evidence import METRICS
+from rollout.judge.evidence import METRICS
 from settings_rollout import Rollout
 from settings_types import duration_seconds
 

@@ -310,7 +310,7 @@ def _listed(names: list[str]) -> str:
 
 def _pickles() -> Any:
     """The rules by which the model server refuses pickles; its package lies beside this one."""
-    place = str(Path(__file__).resolve().parent.parent / "serving_image")
+    place = str(Path(__file__).resolve().parents[2] / "serving_image")
     if place not in sys.path:
         sys.path.append(place)
     from slipway_runtime import pickles

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import settings_rollout
 from rollout.journal import Rollout
+from rollout.judge.rules import Rules
 from rollout.release import RefusedError
-from rollout.rules import Rules
-from rollout.simulate import main_table, render
-from rollout.world import Series, Stretch, World
+from rollout.simulation.simulate import main_table, render
+from rollout.simulation.world import Series, Stretch, World
 
 DEFAULT_RATES = (1.0, 10.0, 100.0)
 

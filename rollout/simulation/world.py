@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rollout.evidence import Block
-from rollout.sequential import Array
+from rollout.judge.evidence import Block
+from rollout.judge.sequential import Array
 
 
 @dataclass(frozen=True)

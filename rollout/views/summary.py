@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from rollout.evidence import Block, Counts
 from rollout.journal import Rollout
-from rollout.rules import LIMITED, Rules
+from rollout.judge.evidence import Block, Counts
+from rollout.judge.rules import LIMITED, Rules
 from settings_rollout import LATENCY_BOUNDS
 from settings_types import duration_seconds
 

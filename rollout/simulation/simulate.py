@@ -11,13 +11,13 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rollout.codes import Code
-from rollout.evidence import METRICS
-from rollout.flagger import Flagger
-from rollout.gate import Gate
-from rollout.rules import Rules
-from rollout.sequential import Array, Bools
-from rollout.world import World
+from rollout.judge.codes import Code
+from rollout.judge.evidence import METRICS
+from rollout.judge.gate import Gate
+from rollout.judge.rules import Rules
+from rollout.judge.sequential import Array, Bools
+from rollout.simulation.flagger import Flagger
+from rollout.simulation.world import World
 
 BLOCK_SECONDS: Final = 10.0
 """How long a block is, and how often the gate looks."""

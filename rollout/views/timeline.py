@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from rollout import journal
 from rollout.journal import Entry, Rollout
-from rollout.summary import clean, span
+from rollout.views.summary import clean, span
 
 Kind = Literal["begin", "decision", "act", "failure", "order", "change", "verdict", "gap", "end"]
 

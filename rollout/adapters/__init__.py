@@ -1,0 +1,1 @@
+"""What touches the world: Prometheus, the stack and its file, the registry, the journal's files."""

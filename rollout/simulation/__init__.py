@@ -1,0 +1,1 @@
+"""Thousands of rollouts without a cluster, by the very rule that decides real ones. Pure."""
