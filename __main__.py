@@ -31,7 +31,8 @@ serving, registry, monitoring = (
     c.IsolatedNamespace(name, c.IsolatedNamespaceArgs(name), after()).namespace
     for name in ("models", "mlflow", "monitoring")
 )
-mesh = c.IstioMesh("mesh", c.IstioMeshArgs(stack.istio, stack.gateway, monitoring), after())
+edge = c.IstioMeshArgs(stack.istio, stack.gateway, monitoring, serving)
+mesh = c.IstioMesh("mesh", edge, after())
 image = c.ServingImage("serving", c.ServingImageArgs(stack.registry, stack.builder), after()).ref
 
 # The bucket, the registry in front of it, the versions in the registry; and who watches.
@@ -56,7 +57,9 @@ for name, model in stack.models.items():
         size = model.resources, model.scaling
         server = c.ModelServerArgs(name, version, home, *size, model.allow_pickle)
         servers[version] = c.ModelServer(f"{name}-v{version}", server, after(*trained))
-    route = c.ModelRouteArgs(name, serving, mesh.gateway, servers, model.stable, model.canary)
+    pair = c.ShadowComparerArgs(name, home, servers, model)
+    comparer = c.ShadowComparer(f"{name}-comparer", pair, after()) if model.shadow else None
+    route = c.ModelRouteArgs(name, serving, mesh, servers, model, comparer)
     c.ModelRoute(name, route, after(mesh, *servers.values()))
 
 pulumi.export("gateway_url", mesh.url)

@@ -44,8 +44,7 @@ def check(settings: Settings, trained: Mapping[str, Sequence[int]]) -> None:
         cluster = pool.submit(cluster_faults, settings.context)
         url = settings.mlflow.url
         wanted = {
-            name: {f"models.{name}.stable": model.stable}
-            | ({f"models.{name}.canary.version": model.canary.version} if model.canary else {})
+            name: {f"models.{name}.{key}": version for key, version in model.roles.items()}
             for name, model in settings.models.items()
         }
         asked = [

@@ -13,6 +13,7 @@ from .model_route import ModelRoute, ModelRouteArgs, model_output
 from .model_server import ModelServer, ModelServerArgs, Surroundings
 from .monitoring import Monitoring, MonitoringArgs
 from .serving_image import ServingImage, ServingImageArgs
+from .shadow_comparer import ShadowComparer, ShadowComparerArgs
 from .training_job import DEMO_VERSIONS, TrainingJob, TrainingJobArgs
 
 __all__ = [
@@ -34,6 +35,8 @@ __all__ = [
     "MonitoringArgs",
     "ServingImage",
     "ServingImageArgs",
+    "ShadowComparer",
+    "ShadowComparerArgs",
     "Surroundings",
     "TrainingJob",
     "TrainingJobArgs",

@@ -25,11 +25,13 @@ class IstioMeshArgs:
 
     istio: where the charts lie and which images they run. exposure: how the gateway is reached.
     monitoring_namespace: where Prometheus runs, which reads the gateway's metrics.
+    served_namespace: whose Services the gateway counts the answers of.
     """
 
     istio: Istio = field(default_factory=Istio)
     exposure: Exposure = field(default_factory=Exposure)
     monitoring_namespace: pulumi.Input[str] = "monitoring"
+    served_namespace: pulumi.Input[str] = "models"
 
 
 class IstioMesh(pulumi.ComponentResource):
@@ -96,6 +98,7 @@ class IstioMesh(pulumi.ComponentResource):
                 opts=child(self, after),
             )
 
+        counted = pulumi.Output.from_input(args.served_namespace).apply(manifests.counted_requests)
         base = release("istio-base", "base", system.namespace, manifests.base_values(), *policies)
         istiod = release(
             "istiod",
@@ -108,7 +111,7 @@ class IstioMesh(pulumi.ComponentResource):
             manifests.INGRESS,
             "gateway",
             ingress.namespace,
-            manifests.gateway_values(args.exposure),
+            manifests.gateway_values(args.exposure, counted),
             istiod,
             # A balancer may give an address after minutes, or never: nothing here needs it.
             skip_await=args.exposure.service_type == "LoadBalancer",

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import pulumi
 from pulumi_kubernetes.apiextensions import CustomResource
 
-from settings import Canary, Model
+from settings import Model
 
-from .manifests import common
+from .manifests import common, comparer, istio
 from .manifests import route as manifests
 from .options import child
 
@@ -25,21 +25,30 @@ class Served(Protocol):
     def host(self) -> pulumi.Output[str]: ...
 
 
+class Edge(Protocol):
+    """What a route must know of the mesh: its Gateway as `<namespace>/<name>`, and where the
+    gateway's pods run.
+    """
+
+    gateway: pulumi.Output[str]
+    ingress_namespace: pulumi.Output[str]
+
+
 @dataclass(frozen=True)
 class ModelRouteArgs:
     """What a route is made from.
 
-    model: its name. namespace: where its servers run. gateway: `<namespace>/<name>` of the Gateway.
-    stable: the version that takes what the canary does not. canary: None means there is none.
-    servers: version -> its ModelServer, for every version named.
+    name: the model's. namespace: where its servers run. edge: the mesh. servers: version -> its
+    ModelServer, for every version with a role. model: the roles, as in the configuration.
+    comparer: of the model's shadow; None if it has none.
     """
 
-    model: str
+    name: str
     namespace: pulumi.Input[str]
-    gateway: pulumi.Input[str]
+    edge: Edge
     servers: Mapping[int, Served]
-    stable: int
-    canary: Canary | None = None
+    model: Model
+    comparer: Served | None = None
 
 
 class ModelRoute(pulumi.ComponentResource):
@@ -49,55 +58,89 @@ class ModelRoute(pulumi.ComponentResource):
     Make it depend on the mesh, whose webhook must outlive it, and on the servers, which must be
     ready before they get traffic. A change of weight changes the VirtualService alone.
 
-    Raises ValueError if a version has no server.
+    Raises ValueError if stable or the canary has no server.
     """
 
     def __init__(
         self, name: str, args: ModelRouteArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("slipway:index:ModelRoute", name, None, opts)
-        versions = [args.stable, *([args.canary.version] if args.canary else [])]
-        if missing := [version for version in versions if version not in args.servers]:
-            raise ValueError(f"route of {args.model}: no server for version {missing[0]}")
-        labels = common.labels("model-route", args.model, "route") | {
-            common.MODEL_LABEL: args.model
-        }
+        model, servers = args.model, args.servers
+        routed = [model.stable, *([model.canary.version] if model.canary else [])]
+        if missing := [version for version in routed if version not in servers]:
+            raise ValueError(f"route of {args.name}: no server for version {missing[0]}")
+        labels = common.labels("model-route", args.name, "route") | {common.MODEL_LABEL: args.name}
+
+        def of_istio(
+            part: str, kind: str, called: str, spec: common.Manifest, *after: pulumi.Resource
+        ) -> CustomResource:
+            return CustomResource(
+                f"{name}-{part}",
+                api_version=_API,
+                kind=kind,
+                metadata=common.metadata(called, args.namespace, labels),
+                spec=spec,
+                opts=child(self, after),
+            )
 
         rules = [
+            of_istio(
+                f"v{version}-destination",
+                "DestinationRule",
+                f"{args.name}-v{version}",
+                manifests.destination_rule(server.host),
+            )
+            for version, server in servers.items()
+        ]
+        mirror = None
+        if model.shadow and args.comparer:
+            mirror = manifests.Mirror(args.comparer.host, model.shadow.percent)
+            rules.append(
+                of_istio(
+                    "comparer-destination",
+                    "DestinationRule",
+                    comparer.name(args.name),
+                    manifests.comparer_rule(mirror.host),
+                )
+            )
+        of_istio(
+            "virtual-service",
+            "VirtualService",
+            args.name,
+            manifests.virtual_service(
+                args.name,
+                args.edge.gateway,
+                servers[model.stable].host,
+                servers[model.canary.version].host if model.canary else None,
+                model.canary,
+                model.sticky,
+                mirror,
+            ),
+            *rules,
+        )
+        if model.sticky:
+            # Beside the gateway's pods, or it is not heard.
+            home = args.edge.ingress_namespace
             CustomResource(
-                f"{name}-v{version}-destination",
-                api_version=_API,
-                kind="DestinationRule",
-                metadata=common.metadata(f"{args.model}-v{version}", args.namespace, labels),
-                spec=manifests.destination_rule(args.servers[version].host),
+                f"{name}-sticky",
+                api_version="networking.istio.io/v1alpha3",
+                kind="EnvoyFilter",
+                metadata=common.metadata(f"{args.name}-sticky", home, labels),
+                spec=manifests.sticky_filter(args.name, model.sticky, istio.ingress_selector()),
                 opts=child(self),
             )
-            for version in versions
-        ]
-        CustomResource(
-            f"{name}-virtual-service",
-            api_version=_API,
-            kind="VirtualService",
-            metadata=common.metadata(args.model, args.namespace, labels),
-            spec=manifests.virtual_service(
-                args.model,
-                args.gateway,
-                args.servers[args.stable].host,
-                args.servers[args.canary.version].host if args.canary else None,
-                args.canary,
-            ),
-            opts=child(self, rules),
-        )
         self.register_outputs({})
 
 
 def model_output(gateway_url: pulumi.Output[str], name: str, model: Model) -> dict[str, Any]:
-    """A model as the stack puts it out: its url, its stable version, and its canary and weight
-    where it has one.
+    """A model as the stack puts it out: its url, its stable version, its weight, its canary and
+    previous versions and its shadow's version and percentage where it has them.
     """
     return {
         "url": pulumi.Output.concat(gateway_url, "/models/", name),
         "stable": model.stable,
         "canary": model.canary.version if model.canary else None,
         "weight": model.canary.weight if model.canary else 0,
+        "previous": model.previous,
+        "shadow": model.shadow.model_dump() if model.shadow else None,
     }

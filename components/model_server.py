@@ -13,7 +13,7 @@ from pulumi_kubernetes.policy.v1 import PodDisruptionBudget
 
 from settings import Resources, Scaling
 
-from .manifests import common, istio, mlflow, network, prometheus
+from .manifests import common, comparer, istio, mlflow, network, prometheus
 from .manifests import model_server as manifests
 from .options import child
 
@@ -80,6 +80,8 @@ class ModelServer(pulumi.ComponentResource):
         clients = [
             network.pods({"istio": "ingress"}, istio.INGRESS_NAMESPACE),
             network.pods(prometheus.selector(), around.monitoring_namespace),
+            # Whether there is one or not: a shadow that comes or goes changes no server.
+            network.pods(comparer.selector(args.model), around.namespace),
         ]
         tracking = network.pods(mlflow.selector(), around.tracking_namespace)
         policy = NetworkPolicy(

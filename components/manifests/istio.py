@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 from settings import Exposure, Istio
 
 from . import network
-from .common import Manifest
+from .common import Manifest, Text
+from .model_server import SERVICE_PORT
 
 SYSTEM_NAMESPACE = "istio-system"
 INGRESS_NAMESPACE = "istio-ingress"
@@ -44,6 +48,9 @@ def istiod_values(istio: Istio) -> Manifest:
         "meshConfig": {
             "defaultProviders": {},
             "enablePrometheusMerge": False,
+            # Nothing collects traces. Sampling them would also rewrite some of the requests' ids,
+            # which name clients (see `route.sticky_filter`).
+            "enableTracing": False,
             # A path that hides behind escapes or doubled slashes is plain before any route sees it.
             "pathNormalization": {"normalization": "DECODE_AND_MERGE_SLASHES"},
         },
@@ -56,9 +63,9 @@ def istiod_values(istio: Istio) -> Manifest:
     }
 
 
-def gateway_values(exposure: Exposure) -> Manifest:
+def gateway_values(exposure: Exposure, counted: Text) -> Manifest:
     """Values of chart `gateway`: the Envoy at the cluster's edge. Its image is istiod's to fill
-    in.
+    in. `counted` is the proxy's configuration that `counted_requests` gives.
     """
     port = {"name": "http2", "port": HTTP_PORT, "protocol": "TCP", "targetPort": HTTP_PORT}
     return {
@@ -66,6 +73,7 @@ def gateway_values(exposure: Exposure) -> Manifest:
         "labels": ingress_selector(),
         "autoscaling": {"enabled": False},
         "replicaCount": 1,
+        "podAnnotations": {"proxy.istio.io/config": counted},
         "strategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
         "resources": {
             "requests": {"cpu": "100m", "memory": "96Mi"},
@@ -83,6 +91,16 @@ def gateway_values(exposure: Exposure) -> Manifest:
             else [],
         },
     }
+
+
+def counted_requests(namespace: str) -> str:
+    """The proxy's configuration, as JSON, that has the gateway count the answers of each Service in
+    `namespace`: all of them (`upstream_rq_completed`), and those of each status and class of
+    status. Istio leaves these counters of Envoy out.
+    """
+    cluster = rf"cluster\.outbound\|{SERVICE_PORT}\|\|[^.]+\.{re.escape(namespace)}\.svc\.[^;]+;"
+    answers = r"\.upstream_rq_(completed|[1-5]xx|[1-5]\d\d)"
+    return json.dumps({"proxyStatsMatcher": {"inclusionRegexps": [cluster + answers]}})
 
 
 def gateway() -> Manifest:

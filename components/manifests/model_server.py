@@ -41,12 +41,12 @@ class Server:
     @property
     def name(self) -> str:
         """`churn-v1`: by model and version, never by role."""
-        return f"{self.model}-v{self.version}"
+        return _name(self.model, self.version)
 
     @property
     def selector(self) -> dict[str, str]:
         """The labels that pick its pods."""
-        return common.selector("model-server", self.name)
+        return selector(self.model, self.version)
 
     @property
     def labels(self) -> dict[str, str]:
@@ -56,6 +56,11 @@ class Server:
             MODEL_LABEL: self.model,
             VERSION_LABEL: str(self.version),
         }
+
+
+def selector(model: str, version: int) -> dict[str, str]:
+    """The labels that pick the pods of one version's model server."""
+    return common.selector("model-server", _name(model, version))
 
 
 def deployment(server: Server, image: Text, tracking_uri: Text) -> Manifest:
@@ -221,6 +226,10 @@ def network_policy(
     """The spec of the NetworkPolicy: in from `clients`, out to the name server and to MLflow."""
     out = network.egress([{"to": [tracking], "ports": [network.tcp(tracking_port)]}])
     return network.ingress(server.selector, PORT, clients) | out
+
+
+def _name(model: str, version: int) -> str:
+    return f"{model}-v{version}"
 
 
 def _apart(server: Server) -> Manifest:

@@ -10,6 +10,7 @@ from settings_types import memory_bytes
 
 from . import common
 from .common import MODEL_LABEL, VERSION_LABEL, Manifest, Text
+from .istio import INGRESS_NAMESPACE
 
 SERVER = "prometheus"
 PORT = 9090
@@ -50,7 +51,9 @@ def configuration(namespaces: Sequence[str]) -> str:
                         {
                             "action": "labeldrop",
                             "regex": "exported_(model_name|model_version|pod|namespace)",
-                        }
+                        },
+                        _counted_for("model_name", "$1"),
+                        _counted_for("model_version", "$2"),
                     ],
                 },
             ],
@@ -142,6 +145,20 @@ def _relabelings() -> list[Manifest]:
         {"source_labels": [_label(MODEL_LABEL)], "target_label": "model_name"},
         {"source_labels": [_label(VERSION_LABEL)], "target_label": "model_version"},
     ]
+
+
+def _counted_for(label: str, group: str) -> Manifest:
+    """The label of a gateway's counter that says which model, or version, the answers came from.
+    Only a gateway's word is taken for it.
+    """
+    service = r"outbound\|\d+\|\|([^.]+)-v(\d+)\.[^;]+"
+    return {
+        "action": "replace",
+        "source_labels": ["namespace", "__name__", "cluster_name"],
+        "regex": f"{INGRESS_NAMESPACE};envoy_cluster_upstream_rq[^;]*;{service}",
+        "replacement": group,
+        "target_label": label,
+    }
 
 
 def _label(name: str) -> str:

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from settings import Canary
+from settings_rollout import Sticky
+from settings_types import duration_seconds
 
 from .common import Manifest, Text
 from .model_server import REQUEST_SECONDS, SERVICE_PORT
 
 CANARY_HEADER = "x-canary"
+# What the gateway gives to each request; it names a client that brings no cookie yet.
+_REQUEST_ID = "x-request-id"
+
+# A comparer answers at once. One that does not may not cost the gateway much.
+_MIRRORED_AT_A_TIME = 64
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """Where a copy of `percent` of a model's requests goes, besides to the server that answers."""
+
+    host: Text
+    percent: int
 
 
 def virtual_service(
@@ -16,12 +35,17 @@ def virtual_service(
     stable_host: Text,
     canary_host: Text | None = None,
     canary: Canary | None = None,
+    sticky: Sticky | None = None,
+    mirror: Mirror | None = None,
 ) -> Manifest:
     """The spec of the VirtualService: `/models/<name>/` without that prefix, split by weight.
 
-    The weight stands here and nowhere else, so a change of it changes one object.
+    The weight stands here and nowhere else, so a change of it changes one object. Stable comes
+    first and the canary last: a client stands at one point of 100, so a weight that rises moves
+    only the clients that it reaches.
     """
     prefix = f"/models/{model}/"
+    everything: Manifest = {"uri": {"prefix": prefix}}
     routes: list[Manifest] = [
         # Inside the cluster only. The mesh decodes and merges what hides a path before it gets
         # here.
@@ -33,19 +57,78 @@ def virtual_service(
     ]
     destinations = [_destination(stable_host)]
     if canary is not None:
-        routes.append(
-            _route(
-                "canary-by-header",
-                {"uri": {"prefix": prefix}, "headers": {CANARY_HEADER: {"exact": "true"}}},
-                [_destination(canary_host)],
-            )
-        )
+        by_header = everything | {"headers": {CANARY_HEADER: {"exact": "true"}}}
+        routes.append(_route("canary-by-header", by_header, [_destination(canary_host)]))
         destinations = [
             _destination(stable_host) | {"weight": 100 - canary.weight},
             _destination(canary_host) | {"weight": canary.weight},
         ]
-    routes.append(_route("by-weight", {"uri": {"prefix": prefix}}, destinations))
+    copied = _mirrored(mirror) if mirror else {}
+    if canary is None or sticky is None:
+        routes.append(_route("by-weight", everything, destinations) | copied)
+    elif sticky.cookie is None:
+        routes.append(_route(_known(model), everything, destinations) | copied)
+    else:
+        known = everything | {"headers": {"cookie": {"regex": _carries(sticky.cookie)}}}
+        routes.append(_route(_known(model), known, destinations) | copied)
+        given = {"headers": {"response": {"add": {"set-cookie": _cookie(model, sticky)}}}}
+        routes.append(_route(_new(model), everything, destinations) | copied | given)
     return {"hosts": ["*"], "gateways": [gateway], "http": routes}
+
+
+def sticky_filter(model: str, sticky: Sticky, selector: Mapping[str, str]) -> Manifest:
+    """The spec of an EnvoyFilter for the gateway's pods: the split of this model's requests goes by
+    the client, not by chance. Istio has no field for it.
+
+    It holds no weight and is about routes that a model has only beside a canary. A client without
+    a cookie is known by the id of its first request, which becomes the cookie, so that its first
+    answer comes from its version too. Source: Envoy's `RouteAction.hash_policy` and
+    `WeightedCluster.use_hash_policy`.
+    """
+    if sticky.cookie is None:
+        policies = {_known(model): {"header": {"header_name": sticky.header}}}
+    else:
+        policies = {
+            _known(model): {"cookie": {"name": sticky.cookie}},
+            _new(model): {"header": {"header_name": _REQUEST_ID}},
+        }
+    return {
+        "workloadSelector": {"labels": dict(selector)},
+        "configPatches": [
+            {
+                "applyTo": "HTTP_ROUTE",
+                "match": {
+                    "context": "GATEWAY",
+                    "routeConfiguration": {"vhost": {"route": {"name": name}}},
+                },
+                "patch": {
+                    "operation": "MERGE",
+                    "value": {
+                        "route": {
+                            "hash_policy": [policy],
+                            "weighted_clusters": {"use_hash_policy": True},
+                        }
+                    },
+                },
+            }
+            for name, policy in policies.items()
+        ],
+    }
+
+
+def comparer_rule(host: Text) -> Manifest:
+    """The spec of the DestinationRule of a comparer: what is more than it takes is not sent."""
+    most = _MIRRORED_AT_A_TIME
+    return {
+        "host": host,
+        "trafficPolicy": {
+            "tls": {"mode": "DISABLE"},
+            "connectionPool": {
+                "tcp": {"maxConnections": most, "connectTimeout": "1s"},
+                "http": {"http1MaxPendingRequests": most, "http2MaxRequests": most},
+            },
+        },
+    }
 
 
 def destination_rule(host: Text) -> Manifest:
@@ -71,6 +154,31 @@ def destination_rule(host: Text) -> Manifest:
                 "maxEjectionPercent": 50,
             },
         },
+    }
+
+
+def _known(model: str) -> str:
+    return f"{model}.sticky"
+
+
+def _new(model: str) -> str:
+    return f"{model}.sticky-new"
+
+
+def _carries(cookie: str) -> str:
+    return f"(.*;\\s*)?{re.escape(cookie)}=[^;]+(;.*)?"
+
+
+def _cookie(model: str, sticky: Sticky) -> str:
+    seconds = max(1, round(duration_seconds(sticky.ttl)))
+    value = f"{sticky.cookie}=%REQ({_REQUEST_ID})%"
+    return f"{value}; Path=/models/{model}/; Max-Age={seconds}; HttpOnly; SameSite=Lax"
+
+
+def _mirrored(mirror: Mirror) -> Manifest:
+    return {
+        "mirror": {"host": mirror.host, "port": {"number": SERVICE_PORT}},
+        "mirrorPercentage": {"value": mirror.percent},
     }
 
 

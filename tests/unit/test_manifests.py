@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from components.manifests import (
     bucket,
     common,
+    comparer,
     istio,
     mlflow,
     model_server,
@@ -34,6 +35,7 @@ PODS = {
         "spec"
     ],
     "bucket": bucket.deployment("image", "b", "claim", "keys")["template"]["spec"],
+    "comparer": comparer.pod("churn", "image", (1, "http://stable"), (2, "http://shadow")),
     "prometheus": prometheus.deployment("image", "config", "map", "claim", "4Gi")["template"][
         "spec"
     ],
@@ -257,7 +259,7 @@ def test_exposure(keys: dict[str, Any], expected: dict[str, Any]) -> None:
         key: value for key, value in spec.items() if key not in ("selector", "ports")
     } == expected
     assert spec["ports"][0].get("nodePort") == exposure.node_port
-    edge = istio.gateway_values(exposure)["service"]
+    edge = istio.gateway_values(exposure, "{}")["service"]
     assert (
         edge["type"] == expected["type"] and edge["ports"][0].get("nodePort") == exposure.node_port
     )
@@ -272,5 +274,7 @@ def test_istio_runs_with_a_stock_envoy() -> None:
     assert values["meshConfig"]["defaultProviders"] == {} and values["telemetry"] == {
         "enabled": False
     }
+    # A trace that is sampled has another request id, and clients are known by it.
+    assert values["meshConfig"]["enableTracing"] is False
     assert (values["global"]["hub"], values["global"]["tag"]) == ("hub.test/istio", "1.2.3")
-    assert istio.gateway()["selector"] == istio.gateway_values(Exposure())["labels"]
+    assert istio.gateway()["selector"] == istio.gateway_values(Exposure(), "{}")["labels"]

@@ -102,6 +102,19 @@ def test_versions_that_are_not_registered(api_server: str, mlflow: str, charts: 
     ]
 
 
+def test_versions_of_every_role_are_asked_for(api_server: str, mlflow: str, charts: str) -> None:
+    roles = {"stable": 2, "previous": 1, "shadow": {"version": 9}, "canary": {"version": 8}}
+    with pytest.raises(pulumi.RunError) as caught:
+        preflight.check(stack(charts, models={"churn": roles}, mlflow={"url": mlflow}), {})
+    assert [line.partition(" is not")[0] for line in str(caught.value).splitlines()] == [
+        "slipway:models.churn.canary.version: 8",
+        "slipway:models.churn.shadow.version: 9",
+    ]
+    roles = {"stable": 2, "previous": 7}
+    with pytest.raises(pulumi.RunError, match="slipway:models.churn.previous: 7 is not a reg"):
+        preflight.check(stack(charts, models={"churn": roles}, mlflow={"url": mlflow}), {})
+
+
 def test_versions_that_this_update_trains_need_not_be_there_yet() -> None:
     def empty(_: str) -> dict[str, Any]:
         return {}
