@@ -103,6 +103,13 @@ class Gate(Section):
                 else "has a max or min, which belong to a promql",
                 {"at": "name", "value": self.name},
             )
+        if self.approval and self.then == "roll back":
+            raise PydanticCustomError(
+                "slipway",
+                "would roll back until somebody approves; an approval holds, and "
+                "`slipway rollback` rolls back",
+                {"at": "then", "value": self.then},
+            )
         return self
 
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
+from yaml import YAMLError
 
-from rollout import plan
+from rollout import journal, plan
 from rollout.adapters.configuration import ConfigurationError
 from rollout.adapters.prometheus import PrometheusError
 from rollout.adapters.registry import RegistryError
 from rollout.adapters.stack import StackError, UpdateError
 from rollout.adapters.store import LeaseHeldError, StoreError
-from rollout.driver import LeaseLostError
+from rollout.driver import Driver, LeaseLostError
 from rollout.journal import JournalError, Rollout
 from rollout.release import RefusedError, begin, model_of
 from rollout.session import Session, owner, plain_error, project
@@ -49,6 +52,9 @@ class _Commands(click.Group):
         except (UpdateError, LeaseLostError) as error:
             click.echo(plain_error(error), err=True)
             ctx.exit(ROLLED_BACK)
+        except (OSError, YAMLError) as error:
+            click.echo(plain_error(error), err=True)
+            ctx.exit(BAD_INPUT)
         except KeyboardInterrupt:
             click.echo("\nslipway: stopped here; nothing is lost, `slipway run` goes on", err=True)
             ctx.exit(STOPPED)
@@ -103,29 +109,29 @@ def release(
     model_of(session.settings, name)
     with session.driver(name, _Progress()) as make:
         _no_rollout_under_way(session, name)
+        _log(f"{name}: checking what is deployed …")
         _nothing_else_to_deploy(session)
-        found = session.journal(name)
-        if found and not found[-1].outcome:
-            # Its rollback window ends with a new release.
-            driver = make()
-            driver.note(_retire(driver.rollout))
-            driver.run(lambda rollout: rollout.pending is None)
+        _log(f"{name}: checking version {version} and the evidence to come …")
+        # The rollback window of the rollout before, if it has one, ends with a new release.
+        roles = replace(session.stack.read_roles(name), previous=None)
         beginning = begin(
             session.settings,
             name,
             version,
-            session.stack.read_roles(name),
+            roles,
             session.registry,
             session.prometheus,
             owner(),
             force=force,
             forecasting=not no_forecast,
         )
+        for entry in beginning.planned:
+            session.stack.check_roles(name, entry)
+        _retire_last(session, name, make)
         for line in beginning.lines:
             click.echo(f"  {line}")
         session.store(name).append(beginning.entry)
-        driver = make()
-        rollout = driver.run(lambda rollout: not go_on)
+        rollout = make().run(lambda rollout: not go_on)
     _finish(rollout, f"`slipway run {name}` goes on")
 
 
@@ -154,15 +160,16 @@ def run(session: Session, name: str, no_wait: bool) -> None:
 @click.pass_obj
 def step(session: Session, name: str, now: bool) -> None:
     """Wait for the verdict on MODEL's present step, and take one step."""
+    if now:
+        _order(session, name, "step")
+        return
     model_of(session.settings, name)
     with session.driver(name, _Progress()) as make:
         _take_up(session, name)
         driver = make()
         if driver.rollout.outcome:
             raise RefusedError(f"{name}: its rollout has ended: {driver.rollout.outcome}")
-        if now:
-            driver.note(_ordered(driver.rollout, "step"))
-        decided = len(driver.rollout.decisions) - (1 if now or driver.rollout.pending else 0)
+        decided = len(driver.rollout.decisions) - (1 if driver.rollout.pending else 0)
         rollout = driver.run(lambda rollout: len(rollout.decisions) > decided)
     _finish(rollout, f"`slipway step {name}` or `run` goes on")
 
@@ -227,7 +234,12 @@ def status(session: Session, name: str | None, watch: bool) -> None:
     names = [name] if name else sorted(session.settings.models)
 
     def shown() -> tuple[Any, bool]:
-        last = {one: session.last(one) for one in names}
+        last: dict[str, Rollout | None] = {}
+        for one in names:
+            try:
+                last[one] = session.last(one)
+            except JournalError as error:
+                click.echo(plain_error(error), err=True)
         holders = {one: session.store(one).lease("").holder() for one in names}
         busy = any(rollout and not rollout.outcome for rollout in last.values())
         return live.status(last, time.time(), holders), busy
@@ -272,7 +284,7 @@ def report(session: Session, name: str, which: str | None, output: Path | None) 
     chosen = [rollout for rollout in found if which in (None, rollout.id)]
     if not chosen:
         known = ", ".join(rollout.id for rollout in found) or "none"
-        raise RefusedError(f"{name}: no rollout {which or ''} in the journal (there: {known})")
+        raise RefusedError(f"{name}: no rollout {which or 'yet'} in the journal (there: {known})")
     path = output or Path(f"rollout-{name}-{chosen[-1].id}.html")
     entries = session.store(name).entries()
     path.write_text(reports.html(chosen[-1], time.time(), entries), encoding="utf-8")
@@ -379,7 +391,7 @@ def _no_rollout_under_way(session: Session, name: str) -> None:
         return
     raise RefusedError(
         f"{name}: a rollout of version {last.canary} is {last.phase} since "
-        f"{time.strftime('%Y-%m-%d %H:%M', time.localtime(last.began))}; `slipway run {name}` "
+        f"{time.strftime('%Y-%m-%d %H:%MZ', time.gmtime(last.began))}; `slipway run {name}` "
         f"goes on with it, `slipway rollback {name}` ends it"
     )
 
@@ -396,11 +408,17 @@ def _nothing_else_to_deploy(session: Session) -> None:
         )
 
 
-def _retire(rollout: Rollout) -> dict[str, Any]:
-    from rollout import journal
-
+def _retire_last(session: Session, name: str, make: Callable[[], Driver]) -> None:
+    """End the rollback window of the last rollout."""
+    last = session.last(name)
+    if last is None or last.outcome:
+        return
+    driver = make()
     why = "a new version is released"
-    return journal.decide("retire", why, owner(), plan.retire_acts(rollout))
+    driver.note(journal.decide("retire", why, owner(), plan.retire_acts(driver.rollout)))
+    ended = driver.run(lambda rollout: rollout.pending is None)
+    if ended.outcome != "promoted":
+        raise RefusedError(f"{name}: the last rollout did not end: it is {ended.phase}")
 
 
 def _take_up(session: Session, name: str) -> None:
@@ -425,40 +443,43 @@ def _take_up(session: Session, name: str) -> None:
     session.store(name).append(beginning.entry)
 
 
-def _ordered(rollout: Rollout, order: str, gate: str = "") -> dict[str, Any]:
-    try:
-        return plan.order(rollout, order, owner(), gate)
-    except ValueError as error:
-        raise RefusedError(f"{rollout.model}: {error}") from None
-
-
 def _order(session: Session, name: str, order: str, gate: str = "") -> None:
     """Do it, or have it done by the one who runs the rollout."""
     model_of(session.settings, name)
-    found = session.journal(name)
-    if not found:
+    last = session.last(name)
+    if last is None:
         raise RefusedError(f"{name}: has no rollout; slipway release {name} <version or @alias>")
-    _ordered(found[-1], order, gate)
-    left = False
+    try:
+        plan.order(last, order, owner(), gate)
+    except ValueError as error:
+        if not (last.stopped and order in ("resume", "rollback", "promote", "step")):
+            raise RefusedError(f"{name}: {error}") from None
+    store, seen = session.store(name), len(session.store(name).entries())
+    store.order(order, by=owner(), gate=gate, rollout=last.id, step=last.step)
+    acts = order in ("promote", "rollback", "step", "resume")
+    told = False
     while True:
         try:
             with session.driver(name, _Progress()) as make:
                 driver = make()
-                if not left:
-                    session.store(name).order(order, by=owner(), gate=gate)
-                rollout = driver.run(lambda rollout: True)
+                driver.obey()
+                rollout = driver.run(lambda rollout: True) if acts else driver.rollout
+            runs = False
+            break
         except LeaseHeldError as error:
-            if not left:
-                session.store(name).order(order, by=owner(), gate=gate)
+            if not told:
                 _log(f"{order}: left for {error.holder}, who runs this rollout")
-                left = True
-            rollout = session.journal(name)[-1]
-            if not session.store(name).orders() and rollout.pending is None:
+            told = runs = True
+            found = session.last(name)
+            if found and not store.orders() and (found.pending is None or not acts):
+                rollout = found
                 break
             time.sleep(0.5)
-        else:
-            break
-    _finish(rollout, "", ended_well=order == "rollback")
+    for entry in store.entries()[seen:]:
+        if entry["kind"] == "refused" and entry["by"] == owner():
+            raise RefusedError(f"{name}: {entry['why']}")
+    hint = "" if runs or rollout.outcome else f"nobody runs it: `slipway run {name}` goes on"
+    _finish(rollout, hint, ended_well=order == "rollback")
 
 
 def _finish(rollout: Rollout, hint: str, ended_well: bool = False) -> None:

@@ -6,16 +6,16 @@ The caller holds the lease.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
 from rollout import journal, plan
 from rollout.adapters.configuration import ConfigurationError, Roles
 from rollout.adapters.registry import RegistryError
-from rollout.adapters.stack import UpdateError
+from rollout.adapters.stack import StackError, UpdateError
 from rollout.interfaces import World
-from rollout.journal import Act, Decision, Rollout, SetRoles
+from rollout.journal import Act, Decision, Rollout, SetAlias, SetRoles
 from rollout.judge.gate import Gate, Verdict
 from rollout.judge.rules import Rules
 from settings_types import duration_seconds
@@ -36,6 +36,9 @@ MAX_BACKOFF_SECONDS: Final = 30.0
 FORWARD_ATTEMPTS: Final = 2
 """Updates that fail before a release or a step is given up; a rollback is never given up."""
 
+FAULTS: Final = (UpdateError, RegistryError, ConfigurationError, StackError)
+"""What may pass: it is said, and tried again."""
+
 
 class LeaseLostError(Exception):
     """The rollout cannot go on from here; the message says why and what to do."""
@@ -48,7 +51,7 @@ class Driver:
         world: what it reads and changes.
         found: the model's rollouts, of which the last is moved.
         by: who is at it, as the journal names them.
-        still_mine: says whether the lease is still held, asked before each act.
+        still_mine: says whether the lease is still held, asked before each act and entry.
     """
 
     def __init__(
@@ -66,6 +69,8 @@ class Driver:
         for block in self.rollout.blocks:
             self._gate.observe_block(block, self.rollout.step_at(block.start))
         self._next_look = self._next_comparison = 0.0
+        # Patience is of somebody who watches: it begins anew with each who takes the rollout up.
+        self._fed = world.clock.now()
 
     @property
     def rollout(self) -> Rollout:
@@ -73,16 +78,18 @@ class Driver:
         return self._found[-1]
 
     def note(self, entry: dict[str, Any]) -> None:
-        """Write an entry to the journal, and take it in."""
+        """Write an entry to the journal, and take it in. Raises LeaseLostError."""
+        if not self._still_mine():
+            raise LeaseLostError("the lease is lost: somebody else runs this rollout now")
         journal.extend(self._found, self._world.store.append(entry))
 
     def run(self, until: Callable[[Rollout], bool]) -> Rollout:
         """Go on until `until` says it is enough, the rollout has ended, or it is stopped.
 
-        Raises LeaseLostError if the lease is lost.
+        Raises LeaseLostError if somebody else has the lease.
         """
         while not self.rollout.outcome:
-            self._obey()
+            self.obey()
             if self.rollout.stopped:
                 break
             if self.rollout.pending:
@@ -93,19 +100,33 @@ class Driver:
                 break
             else:
                 self._look()
+        self.obey()
         return self.rollout
 
-    def _obey(self) -> None:
-        # It is taken once the journal has it: an order may be obeyed twice, but is never lost.
+    def obey(self) -> None:
+        """Do what the orders say that wait; an act that one takes is not done yet.
+
+        An order is taken once the journal has it, so it may be obeyed twice, but is never lost.
+        """
         while waiting := self._world.store.orders():
             given = waiting[0]
             name, by = str(given.get("order")), str(given.get("by", "somebody"))
             try:
-                if name == "resume" and self.rollout.stopped:
-                    self._adopt_found(by)
-                self.note(plan.order(self.rollout, name, by, str(given.get("gate", ""))))
+                if given.get("rollout") != self.rollout.id:
+                    raise ValueError("it was for a rollout that is over")
+                stopped = self.rollout.stopped
+                if stopped and name in ("resume", "rollback", "promote", "step"):
+                    self._resume_from_change(by, deploy=name == "resume")
+                if not (stopped and name == "resume"):
+                    self.note(
+                        plan.order(
+                            self.rollout, name, by, str(given.get("gate", "")), given.get("step")
+                        )
+                    )
                 self._world.log(f"{by}: {name}")
             except ValueError as error:
+                if not self.rollout.outcome:
+                    self.note({"kind": "refused", "order": name, "by": by, "why": str(error)})
                 self._world.log(f"{by}: {name}: refused: {error}")
             self._world.store.take_order()
 
@@ -115,52 +136,63 @@ class Driver:
         decision = self.rollout.pending
         assert decision is not None  # noqa: S101
         act = decision.acts[decision.done]
-        if not self._still_mine():
-            raise LeaseLostError("the lease is lost: somebody else runs this rollout now")
+        if isinstance(act, SetRoles) and not self._may_write(decision, act.roles):
+            return
         self.note(journal.act(decision.done, "begun"))
         self._world.log(f"{decision.what}: {act} …")
         try:
             if isinstance(act, SetRoles):
-                if not self._write(decision, act.roles):
-                    return
+                self._world.stack.write_roles(self.rollout.model, act.roles)
                 self._world.stack.update(self._world.log)
             else:
-                self._world.registry.set_alias(self.rollout.model, act.alias, act.version)
-        except (UpdateError, RegistryError, ConfigurationError) as error:
+                self._move(decision, act)
+        except FAULTS as error:
             self._failed(decision, act, error)
             return
         self.note(journal.act(decision.done, "done"))
         self._world.log(f"{decision.what}: {act}: done")
 
-    def _write(self, decision: Decision, roles: Roles) -> bool:
-        """Whether the configuration says `roles` now; not where somebody else has changed it."""
-        stack, model = self._world.stack, self.rollout.model
-        found = stack.read_roles(model)
-        if found == roles:
+    def _may_write(self, decision: Decision, roles: Roles) -> bool:
+        """Whether the configuration is as this rollout left it; what is made of it is done else."""
+        rollout = self.rollout
+        try:
+            found = self._world.stack.read_roles(rollout.model)
+        except FAULTS as error:
+            self.note(journal.act(decision.done, "begun"))
+            self._failed(decision, decision.acts[decision.done], error)
+            return False
+        if found in (roles, rollout.roles, *rollout.written):
             return True
-        ours = [act.roles for act in decision.acts if isinstance(act, SetRoles)]
-        if found not in [self.rollout.roles, self.rollout.before, *ours]:
-            same = (found.stable, found.canary) == (self.rollout.roles.stable, self.rollout.canary)
-            if not (same and decision.what == "roll back"):
-                self._changed(found, "the configuration")
-                return False
-        stack.write_roles(model, roles)
-        return True
+        if self._same_versions(found) and decision.what == "roll back":
+            return True
+        self._changed(found, "the configuration")
+        return False
+
+    def _move(self, decision: Decision, act: SetAlias) -> None:
+        """Move an alias; a rollback leaves one that somebody else has moved meanwhile."""
+        registry, rollout = self._world.registry, self.rollout
+        if decision.what == "roll back":
+            found = registry.alias(rollout.model, act.alias)
+            if found not in (rollout.canary, act.version):
+                self._world.log(f"alias @{act.alias} is at {found} by another hand: left there")
+                return
+        registry.set_alias(rollout.model, act.alias, act.version)
 
     def _failed(self, decision: Decision, act: Act, error: Exception) -> None:
+        kind = getattr(error, "kind", "failed" if isinstance(error, ConfigurationError) else "")
         self.note(journal.act(decision.done, "failed", str(error)))
         attempts = decision.failures
-        self._world.log(f"{decision.what}: {act}: FAILED, attempt {attempts}: {error}")
-        kind = getattr(error, "kind", "unreachable")
-        if decision.what in ("step", "promote") and self.rollout.promoted is None:
-            if kind == "failed" and attempts >= FORWARD_ATTEMPTS:
-                why = f"the update failed {attempts} times: {error}"
-                acts = plan.rollback_acts(self.rollout)
-                self.note(journal.decide("roll back", why, self._by, acts))
-                return
-            # The canary may have requests while this goes on.
-            verdict = self._judge(self._world.clock.now()) if self.rollout.step >= 0 else None
-            entry = plan.decide(self.rollout, verdict) if verdict else None
+        shown = f" ({kind})" if kind else ""
+        self._world.log(f"{decision.what}: {act}: FAILED{shown}, attempt {attempts}: {error}")
+        hopeless = kind == "failed" and attempts >= FORWARD_ATTEMPTS
+        if hopeless and decision.what in ("step", "promote") and self.rollout.promoted is None:
+            why = f"the update failed {attempts} times: {error}"
+            acts = plan.rollback_acts(self.rollout)
+            self.note(journal.decide("roll back", why, self._by, acts))
+            return
+        if decision.what != "roll back" and self.rollout.step >= 0:
+            # The canary has requests while this goes on.
+            entry = plan.decide(self.rollout, self._judge(self._world.clock.now()))
             if entry is not None and entry.get("what") == "roll back":
                 self.note(entry)
                 return
@@ -170,14 +202,13 @@ class Driver:
 
     def _following(self) -> dict[str, Any] | None:
         """What follows from what is done, without a look at anything."""
-        decision = self.rollout.decision
-        if decision is None and self.rollout.step < 0:
-            why = f"version {self.rollout.canary} is released"
-            acts = plan.step_acts(self.rollout, 0)
-            return journal.decide("step", why, self.rollout.by, acts, 0)
+        rollout, decision = self.rollout, self.rollout.decision
         outcome = {"retire": "promoted", "roll back": "rolled back"}
         if decision is not None and decision.what in outcome:
             return {"kind": "end", "outcome": outcome[decision.what]}
+        if rollout.step < 0 and rollout.paused is None:
+            why = f"version {rollout.canary} is released"
+            return journal.decide("step", why, rollout.by, plan.step_acts(rollout, 0), 0)
         return None
 
     # What there is to see is seen
@@ -216,19 +247,7 @@ class Driver:
             self.note(journal.evidence(reading.blocks, reading.missing))
         for block in reading.blocks:
             self._gate.observe_block(block, rollout.step_at(block.start))
-        step, seconds = max(rollout.step, 0), now - began
-        verdict = self._gate.judge(step, seconds, reading.missing)
-        opinions = self._world.checks(rollout, verdict.kind == "advance")
-        if any(opinion.state != "open" for opinion in opinions):
-            silent = [opinion.line for opinion in opinions if opinion.state == "silent"]
-            shut = [opinion for opinion in opinions if opinion.state == "closed"]
-            verdict = self._gate.judge(
-                step,
-                seconds,
-                [*reading.missing, *silent],
-                [opinion.line for opinion in shut if opinion.then == "hold"],
-                [opinion.line for opinion in shut if opinion.then == "roll back"],
-            )
+        verdict = self._opinion(rollout, now, now - began, reading.missing)
         last = rollout.verdict
         if last is None or last.kind != verdict.kind or now - last.at >= VERDICT_SECONDS:
             details = asdict(verdict)
@@ -236,50 +255,119 @@ class Driver:
             self.note(journal.verdict(verdict.kind, verdict.reasons, details))
         return verdict
 
+    def _opinion(
+        self, rollout: Rollout, now: float, seconds: float, missing: Sequence[str]
+    ) -> Verdict:
+        """The verdict of the gate, and of the user's own gates where they matter."""
+        step, starved = max(rollout.step, 0), now - max(self._fed, now - seconds)
+        alone = rollout.by_hand
+        verdict = self._gate.judge(step, seconds, missing, starved=starved, alone=alone)
+        if verdict.kind == "advance":
+            self._fed = now
+        opinions = self._world.checks(rollout, verdict.kind == "advance")
+        if all(opinion.state == "open" for opinion in opinions):
+            return verdict
+        silent = [opinion.line for opinion in opinions if opinion.state == "silent"]
+        shut = [opinion for opinion in opinions if opinion.state == "closed"]
+        if silent:
+            self._fed = now - starved
+        return self._gate.judge(
+            step,
+            seconds,
+            [*missing, *silent],
+            [opinion.line for opinion in shut if opinion.then == "hold"],
+            [opinion.line for opinion in shut if opinion.then == "roll back"],
+            starved=starved,
+            alone=alone,
+        )
+
     # Somebody else's hand
 
     def _compare(self, now: float) -> bool:
         """Whether the roles are not what the journal says; what is made of that is done then."""
+        rollout = self.rollout
         try:
-            found, where = self._world.stack.read_roles(self.rollout.model), "the configuration"
-            if found == self.rollout.roles and now >= self._next_comparison:
-                self._next_comparison = now + DEPLOYED_SECONDS
-                found = self._world.stack.deployed(self.rollout.model) or found
-                where = "the deployed stack"
-        except (ConfigurationError, UpdateError) as error:
+            found = self._world.stack.read_roles(rollout.model)
+            if found != rollout.roles:
+                self._changed(found, "the configuration")
+                return True
+            if now < self._next_comparison:
+                return False
+            self._next_comparison = now + DEPLOYED_SECONDS
+            deployed = self._world.stack.deployed(rollout.model)
+        except FAULTS as error:
             self._world.log(f"cannot compare with the stack: {error}")
             return False
-        if found == self.rollout.roles:
+        if deployed == rollout.roles:
             return False
-        self._changed(found, where)
+        if deployed is None:
+            self._superseded(found, "the stack is destroyed, or has no such model any more")
+        else:
+            self._stop(
+                f"the deployed stack says {journal.describe(deployed)}, the configuration here "
+                f"{journal.describe(found)}: it was deployed from somewhere else",
+                deployed,
+            )
         return True
 
     def _changed(self, found: Roles, where: str) -> None:
         rollout = self.rollout
         shown = f"{where} says {journal.describe(found)}, not {journal.describe(rollout.roles)}"
-        plain = journal.plain_roles(found)
-        if (found.stable, found.canary) != (rollout.roles.stable, rollout.roles.canary):
-            self.note({"kind": "change", "roles": plain, "then": "superseded"})
-            self.note({"kind": "end", "outcome": "superseded"})
-            self._world.log(f"superseded: {shown}; nothing was undone")
-        elif rollout.rules.on_change == "go on" and not rollout.stopped:
-            self.note({"kind": "change", "roles": plain, "then": "go on"})
+        if not self._same_versions(found):
+            self._superseded(found, shown)
+        elif rollout.rules.on_change == "go on":
+            self._adopt(found, "the configuration")
             self._world.log(f"changed by hand, going on from there: {shown}")
-        elif not rollout.stopped:
-            self.note({"kind": "change", "roles": plain, "then": "stop"})
-            why = f"changed by hand: {shown}"
-            self.note({"kind": "pause", "why": why, "by": "a change by hand", "stop": True})
-            self._world.log(f"stopped: {shown}; nothing was undone")
+        else:
+            self._stop(f"changed by hand: {shown}", found)
 
-    def _adopt_found(self, by: str) -> None:
-        """Who resumes after a change by hand goes on from what stands now."""
-        found = self._world.stack.read_roles(self.rollout.model)
-        self.note(
-            {"kind": "change", "roles": journal.plain_roles(found), "then": "go on", "by": by}
-        )
+    def _same_versions(self, found: Roles) -> bool:
+        """Whether stable and canary are those of this rollout, whatever their weight."""
+        known = (self.rollout.roles, *self.rollout.written)
+        return (found.stable, found.canary) in [(roles.stable, roles.canary) for roles in known]
+
+    def _superseded(self, found: Roles, shown: str) -> None:
+        plain = journal.plain_roles(found)
+        self.note({"kind": "change", "roles": plain, "then": "superseded", "why": shown})
+        self.note({"kind": "end", "outcome": "superseded"})
+        self._world.log(f"superseded: {shown}; nothing was undone")
+
+    def _stop(self, why: str, found: Roles) -> None:
+        self.note({"kind": "change", "roles": journal.plain_roles(found), "then": "stop"})
+        self.note({"kind": "pause", "why": why, "by": "a change by hand", "stop": True})
+        self._world.log(f"stopped: {why}; nothing was undone")
+
+    def _adopt(self, found: Roles, by: str) -> None:
+        plain = journal.plain_roles(found)
+        self.note({"kind": "change", "roles": plain, "then": "go on", "by": by})
+
+    def _resume_from_change(self, by: str, deploy: bool) -> None:
+        """Go on, as ordered, from what the configuration says now; have that deployed, or not.
+
+        Raises ValueError, and ends the rollout, where the versions are others.
+        """
+        rollout = self.rollout
+        try:
+            found = self._world.stack.read_roles(rollout.model)
+        except FAULTS as error:
+            raise ValueError(str(error)) from None
+        if found not in (rollout.roles, *rollout.written):
+            if not self._same_versions(found):
+                shown = f"the configuration says {journal.describe(found)}"
+                self._superseded(found, shown)
+                raise ValueError(f"superseded: {shown}")
+            self._adopt(found, by)
+        self.note({"kind": "resume", "by": by})
+        if (
+            deploy
+            and rollout.pending is None
+            and self._world.stack.deployed(rollout.model) != found
+        ):
+            why = f"what the configuration says is deployed again, as ordered by {by}"
+            self.note(journal.decide("step", why, by, (SetRoles(found),), rollout.step))
 
     def _wait(self, seconds: float) -> None:
         """Wait, but not longer than until an order comes."""
         until = self._world.clock.now() + seconds
-        while (now := self._world.clock.now()) < until:
+        while (now := self._world.clock.now()) < until and not self._world.store.orders():
             self._world.clock.wait(min(ORDER_SECONDS, until - now))

@@ -28,6 +28,8 @@ class Stack(Protocol):
 class Registry(Protocol):
     """The aliases of the registered models."""
 
+    def alias(self, model: str, name: str) -> int | None: ...
+
     def set_alias(self, model: str, name: str, version: int | None) -> None: ...
 
 

@@ -12,6 +12,7 @@ twice. Pure: `store` reads and writes the file.
 | evidence | the blocks of counts since the last such entry, and what was missing |
 | verdict | what the gate says, where that changed |
 | pause, resume, approve | what a person ordered, or why the rollout stopped by itself |
+| refused | an order that could not be obeyed, and why |
 | change | somebody changed the roles by hand; `then` is what was made of it |
 | end | the outcome |
 """
@@ -109,7 +110,9 @@ class Rollout:
     """A rollout as far as its journal has come. Times are seconds since 1970.
 
     `paused` says why no step is taken, and None that steps are; `stopped` that a change by hand is
-    the reason, so nothing at all is done until somebody orders it.
+    the reason, so nothing at all is done until somebody orders it. `written`: roles of updates that
+    were begun and not done, any of which the configuration may say. `by_hand`: the present weight
+    was not this rollout's decision.
     """
 
     id: str
@@ -132,6 +135,8 @@ class Rollout:
     promoted: float | None = None
     paused: str | None = None
     stopped: bool = False
+    by_hand: bool = False
+    written: list[Roles] = field(default_factory=list)
     approvals: set[tuple[str, int]] = field(default_factory=set)
     entered: list[tuple[float, int]] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
@@ -165,15 +170,15 @@ class Rollout:
 
     @property
     def phase(self) -> str:
-        """One of: releasing, stepping, paused, promoting, warm, retiring, rolling back, or the
-        outcome: promoted, rolled back, superseded.
+        """One of: releasing, stepping, paused, stopped, promoting, warm, retiring, rolling back, or
+        the outcome: promoted, rolled back, superseded.
         """
-        if self.outcome:
-            return self.outcome
+        if self.outcome or self.stopped:
+            return self.outcome or "stopped"
         if self.pending:
             return {
                 "step": "stepping" if self.step >= 0 else "releasing",
-                "promote": "promoting",
+                "promote": "promoting" if self.promoted is None else "warm",
                 "retire": "retiring",
                 "roll back": "rolling back",
             }[self.pending.what]
@@ -183,7 +188,7 @@ class Rollout:
 
     def step_at(self, time: float) -> int:
         """The step that the requests of that time were served in, 0 before the first."""
-        return next((step for at, step in reversed(self.entered) if at <= time), 0)
+        return max(0, next((step for at, step in reversed(self.entered) if at <= time), 0))
 
     def totals(self) -> tuple[Counts, Counts]:
         """Canary's and stable's counts over the whole rollout."""
@@ -306,9 +311,10 @@ def extend(found: list[Rollout], entry: Entry) -> None:
             _fold(found[-1], entry)
         found[-1].last = _time(entry)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        told = " ".join(str(error).split())[:200]
         raise JournalError(
             f"entry {entry.get('seq', '?')} ({entry.get('kind', 'no kind')}) makes no sense "
-            f"where it stands: {type(error).__name__} {error}"
+            f"where it stands: {type(error).__name__} {told}"
         ) from None
 
 
@@ -364,7 +370,10 @@ def _fold(rollout: Rollout, entry: Entry) -> None:
             rollout.approvals.add((entry["gate"], entry["step"]))
         case "change":
             if entry["then"] == "go on":
+                _drop_step(rollout)
                 _adopt(rollout, read_roles(entry["roles"]), at)
+        case "refused":
+            pass
         case "end":
             rollout.outcome, rollout.ended = entry["outcome"], at
         case other:
@@ -375,22 +384,32 @@ def _fold_act(rollout: Rollout, entry: Entry, at: float) -> None:
     decision = rollout.decision
     if decision is None or entry["index"] != decision.done or decision.settled:
         raise ValueError(f"act {entry['index']} is not the next one")
+    done = decision.acts[decision.done]
+    if entry["state"] == "begun" and isinstance(done, SetRoles):
+        rollout.written.append(done.roles)
     if entry["state"] == "failed":
         decision.failures += 1
         decision.error = entry["error"]
     if entry["state"] != "done":
         return
-    done = decision.acts[decision.done]
     decision.done, decision.failures, decision.error = decision.done + 1, 0, ""
     if isinstance(done, SetRoles):
         weight = rollout.weight
-        rollout.roles = done.roles
+        rollout.roles, rollout.written = done.roles, []
         if rollout.weight != weight or not rollout.weights:
             rollout.weights.append(Moved(at, rollout.weight))
         if done.roles.stable == rollout.canary and rollout.promoted is None:
             rollout.promoted = at
     if decision.settled and decision.what == "step" and decision.step is not None:
         _enter(rollout, decision.step, at)
+        rollout.by_hand = False
+
+
+def _drop_step(rollout: Rollout) -> None:
+    """What was decided before somebody's hand came between is not done any more; giving up is."""
+    decision = rollout.pending
+    if decision is not None and decision.what in ("step", "promote"):
+        decision.acts = decision.acts[: decision.done]
 
 
 def _enter(rollout: Rollout, step: int, at: float) -> None:
@@ -400,9 +419,9 @@ def _enter(rollout: Rollout, step: int, at: float) -> None:
 
 def _adopt(rollout: Rollout, roles: Roles, at: float) -> None:
     """Take roles that somebody else deployed as the rollout's own."""
-    rollout.roles = roles
+    rollout.roles, rollout.written, rollout.by_hand = roles, [], True
     rollout.weights.append(Moved(at, rollout.weight))
-    _enter(rollout, max(0, sum(step <= rollout.weight for step in rollout.steps) - 1), at)
+    _enter(rollout, sum(step <= rollout.weight for step in rollout.steps) - 1, at)
 
 
 def _read_act(plain: Mapping[str, Any]) -> Act:

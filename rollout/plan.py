@@ -68,7 +68,6 @@ def decide(rollout: Rollout, verdict: Verdict) -> dict[str, Any] | None:
     if rollout.paused is not None or rollout.promoted is not None:
         return None
     if verdict.kind == "roll back":
-        why = f"for want of evidence: {why}"
         if rollout.rules.without_evidence == "pause":
             return {"kind": "pause", "why": why, "by": GATE}
         return journal.decide("roll back", why, GATE, rollback_acts(rollout))
@@ -80,9 +79,11 @@ def decide(rollout: Rollout, verdict: Verdict) -> dict[str, Any] | None:
     return journal.decide("step", why, GATE, step_acts(rollout, step), step)
 
 
-def order(rollout: Rollout, name: str, by: str, gate: str = "") -> dict[str, Any]:
+def order(
+    rollout: Rollout, name: str, by: str, gate: str = "", step: int | None = None
+) -> dict[str, Any]:
     """The journal's entry for what a person ordered: pause, resume, promote, rollback, step or
-    approve.
+    approve. `step`: the one that the person saw; None is the present one.
 
     Raises ValueError, with a line that says why, if it cannot be done now.
     """
@@ -90,12 +91,10 @@ def order(rollout: Rollout, name: str, by: str, gate: str = "") -> dict[str, Any
     if rollout.outcome:
         raise ValueError(f"the rollout has ended: {rollout.outcome}")
     pending = rollout.pending.what if rollout.pending else None
-    if pending == "roll back" and name != "rollback":
-        raise ValueError("the rollout is being rolled back")
+    if pending == "roll back":
+        raise ValueError("the rollout is being rolled back already")
     match name:
         case "rollback":
-            if pending == "roll back":
-                raise ValueError("the rollout is being rolled back already")
             return journal.decide("roll back", why, by, rollback_acts(rollout))
         case "pause":
             if rollout.paused is not None:
@@ -106,17 +105,27 @@ def order(rollout: Rollout, name: str, by: str, gate: str = "") -> dict[str, Any
                 raise ValueError("the rollout is not paused")
             return {"kind": "resume", "by": by}
         case "approve":
-            known = [known.name for known in rollout.rules.gates if known.approval]
-            if gate not in known:
-                listed = ", ".join(known) or "none"
-                raise ValueError(f'"{gate}" is no approval gate of this rollout (there: {listed})')
-            return {"kind": "approve", "gate": gate, "step": rollout.step, "by": by}
+            return _approval(rollout, by, gate, rollout.step if step is None else step)
+        case "step" | "promote":
+            pass
+        case _:
+            raise ValueError(f"{name} is no order")
     if rollout.promoted is not None or pending == "promote":
-        raise ValueError(f"version {rollout.canary} is promoted already")
+        raise ValueError(f"version {rollout.canary} is promoted already, or being promoted")
     if pending:
         raise ValueError("an update is under way; order it again when it is done")
-    last = len(rollout.steps) - 1
-    if name == "promote" or rollout.step == last:
+    if step is not None and step != rollout.step:
+        raise ValueError("a step was taken since; look at `slipway status` and order it again")
+    if name == "promote" or rollout.step == len(rollout.steps) - 1:
         return journal.decide("promote", why, by, promote_acts(rollout))
-    step = rollout.step + 1
-    return journal.decide("step", why, by, step_acts(rollout, step), step)
+    return journal.decide("step", why, by, step_acts(rollout, rollout.step + 1), rollout.step + 1)
+
+
+def _approval(rollout: Rollout, by: str, gate: str, step: int) -> dict[str, Any]:
+    known = [known.name for known in rollout.rules.gates if known.approval]
+    if gate not in known:
+        listed = ", ".join(known) or "none"
+        raise ValueError(f'"{gate}" is no approval gate of this rollout (there: {listed})')
+    if step != rollout.step or step < 0 or rollout.pending:
+        raise ValueError("another step is under way; look at `slipway status`, and approve that")
+    return {"kind": "approve", "gate": gate, "step": step, "by": by}

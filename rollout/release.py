@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from rollout import journal, plan
 from rollout.adapters.configuration import Roles
 from rollout.adapters.signature import differences
+from rollout.journal import Rollout, SetRoles
 from rollout.judge.rules import Rules
 from rollout.simulation.forecast import forecast
 from settings import Model, Settings
@@ -50,9 +51,12 @@ class Prometheus(Protocol):
 
 @dataclass(frozen=True)
 class Beginning:
-    """A rollout that may begin: its first entry, and lines for the person who asked for it."""
+    """A rollout that may begin: its first entry, the roles it will write, and lines for
+    the person who asked for it.
+    """
 
     entry: dict[str, Any]
+    planned: tuple[Roles, ...]
     lines: tuple[str, ...]
 
 
@@ -109,7 +113,15 @@ def begin(
         notes=lines,
         adopted=wanted is None,
     )
-    return Beginning(entry, tuple(lines))
+    return Beginning(entry, _planned(entry), tuple(lines))
+
+
+def _planned(entry: dict[str, Any]) -> tuple[Roles, ...]:
+    """Every set of roles that a rollout which succeeds goes through."""
+    found: list[Rollout] = []
+    journal.extend(found, {**entry, "seq": 0, "at": 0})
+    acts = [*plan.step_acts(found[0], 0), *plan.promote_acts(found[0])]
+    return tuple(act.roles for act in acts if isinstance(act, SetRoles))
 
 
 def _check_roles(name: str, canary: int, roles: Roles, adopting: bool) -> None:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import settings
 from rollout import journal
@@ -69,7 +70,7 @@ class Session:
     @cached_property
     def settings(self) -> settings.Settings:
         """The stack's settings, as the program would read them."""
-        return settings.of_stack(configuration.whole(self.stack.file.read_text()))
+        return settings.of_stack(configuration.whole(self.stack.text()))
 
     @cached_property
     def prometheus(self) -> Prometheus:
@@ -101,8 +102,14 @@ class Session:
         return Store(Path(home) / self.stack.name / model)
 
     def journal(self, model: str) -> list[Rollout]:
-        """The model's rollouts, oldest first."""
-        return journal.rollouts(self.store(model).entries())
+        """The model's rollouts, oldest first. Raises JournalError, naming the file."""
+        store = self.store(model)
+        try:
+            return journal.rollouts(store.entries())
+        except journal.JournalError as error:
+            raise journal.JournalError(
+                f"{store.directory}: {error}; move that directory away to begin with an empty one"
+            ) from None
 
     def last(self, model: str) -> Rollout | None:
         """The model's last rollout."""
@@ -118,20 +125,22 @@ class Session:
         Raises LeaseHeldError, naming the holder.
         """
         store = self.store(model)
-        with held(store.lease(owner())) as still_mine:
+        lease = store.lease(owner())
+        with held(lease):
+            store.fence = lease
 
             def make() -> Driver:
                 world = World(
                     self.stack,
-                    self.registry,
-                    self.prometheus,
+                    _Lazily(lambda: self.registry),
+                    _Lazily(lambda: self.prometheus),
                     store,
                     WallClock(),
                     self._opinions,
                     self.log,
                     watch,
                 )
-                return Driver(world, self.journal(model), owner(), still_mine)
+                return Driver(world, self.journal(model), owner(), lease.mine)
 
             yield make
 
@@ -139,11 +148,20 @@ class Session:
         return checks.opinions(rollout, self.prometheus, advancing)
 
 
+class _Lazily:
+    """What is made when it is first asked for something, so that a rollback needs no Prometheus."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._make(), name)
+
+
 @contextmanager
-def held(lease: Lease) -> Iterator[Callable[[], bool]]:
-    """Hold a lease, renewed by a thread; gives what says whether it is still held."""
+def held(lease: Lease) -> Iterator[None]:
+    """Hold a lease, renewed by a thread for as long as it is this owner's."""
     lease.acquire()
-    lost = threading.Event()
     ended = threading.Event()
 
     def renew() -> None:
@@ -151,7 +169,6 @@ def held(lease: Lease) -> Iterator[Callable[[], bool]]:
             try:
                 lease.renew()
             except LeaseHeldError:
-                lost.set()
                 return
             except OSError:
                 continue  # a full disk may pass before the lease does
@@ -159,12 +176,11 @@ def held(lease: Lease) -> Iterator[Callable[[], bool]]:
     thread = threading.Thread(target=renew, daemon=True, name="lease")
     thread.start()
     try:
-        yield lambda: not lost.is_set()
+        yield
     finally:
         ended.set()
         thread.join()
-        if not lost.is_set():
-            lease.release()
+        lease.release()
 
 
 def plain_error(error: BaseException) -> str:

@@ -92,6 +92,11 @@ class Lease:
                 self._file.unlink()
                 sync(self._directory)
 
+    def mine(self) -> bool:
+        """Whether it is still this owner's, and its time not over."""
+        held = self._read()
+        return held is not None and held.get("token") == self._token and not _over(held)
+
     def holder(self) -> str | None:
         """Who has it now, whoever asks; None if nobody does."""
         held = self._read()

@@ -88,7 +88,12 @@ class Stack:
     @property
     def file(self) -> Path:
         """The stack's configuration file."""
-        settings = yaml.safe_load((self._directory / "Pulumi.yaml").read_text())
+        project = self._directory / "Pulumi.yaml"
+        try:
+            settings = yaml.safe_load(project.read_text())
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            brief = " ".join(str(error).split())[:200]
+            raise StackError(f"{project}: cannot be read ({brief})") from None
         folder = settings.get("stackConfigDir") or "." if isinstance(settings, dict) else "."
         return self._directory / folder / f"Pulumi.{self.name.split('/')[-1]}.yaml"
 
@@ -114,6 +119,14 @@ class Stack:
             if edited != found:
                 _replace(self.file, edited)
             self._seen = edited
+
+    def text(self) -> str:
+        """The configuration file. Raises ConfigurationError."""
+        return _text(self._content(), self.file)
+
+    def check_roles(self, model: str, roles: Roles) -> None:
+        """Raise ConfigurationError if the configuration could not be made to say `roles`."""
+        configuration.with_roles(self.text(), model, roles)
 
     def _content(self) -> bytes:
         try:
@@ -167,7 +180,12 @@ class Stack:
         """The stack's outputs; secret ones are masked. Raises UpdateError, StackError."""
         with self._told():
             printed = self._pulumi.run("stack", "output", "--json", "--stack", self.name)
-        found: dict[str, Any] = json.loads(printed)
+        try:
+            found: dict[str, Any] = json.loads(printed)
+        except ValueError:
+            raise StackError(
+                f"stack {self.name}: pulumi printed no outputs: {printed[:200]}"
+            ) from None
         return found
 
     def deployed(self, model: str) -> Roles | None:

@@ -28,6 +28,7 @@ __all__ = ["Lease", "LeaseHeldError", "Store", "StoreError"]
 JOURNAL: Final = "journal.jsonl"
 ORDERS: Final = "orders"
 LEASE_SECONDS: Final = 30.0
+_LOST: Final = "this process has lost it and must not go on"
 
 
 class StoreError(Exception):
@@ -46,6 +47,7 @@ class Store:
         self._journal = directory / JOURNAL
         # The journal's size after our last entry, and that entry's number.
         self._last: tuple[int, int] | None = None
+        self.fence: Lease | None = None
 
     def append(self, entry: dict[str, Any]) -> dict[str, Any]:
         """Write an entry at the journal's end; it is on the disk when this returns.
@@ -55,8 +57,11 @@ class Store:
 
         Raises:
             StoreError: the journal cannot be written, or a line of it makes no sense.
+            LeaseHeldError: `fence`, the lease under which this writes, is no longer held.
         """
         with self._named(self._journal), locked(self.directory):
+            if self.fence is not None and not self.fence.mine():
+                raise LeaseHeldError(self.fence.holder() or "nobody", 0, 0, _LOST)
             new = not self._journal.exists()
             flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
             file = os.open(self._journal, flags, 0o600)

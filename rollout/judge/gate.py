@@ -117,11 +117,16 @@ class Gate:
         silent: ArrayLike = False,
         closed: ArrayLike = False,
         refused: ArrayLike = False,
+        starved: ArrayLike | None = None,
+        alone: ArrayLike = False,
     ) -> Assessment:
         """The rule. All arguments are (batch,) or one for all.
 
         silent: the last look at Prometheus did not give all that was asked. closed: a custom gate
         is closed; refused: one asks for a rollback.
+        starved: seconds that evidence has been lacking while somebody watched, by default all of
+        the step. alone: a weight of 100 that no comparison led to, so that the absolute limits
+        are all there is to prove.
         """
         rules, comparison = self.rules, self.comparison
         step = np.broadcast_to(np.asarray(step, int), self.step.shape)
@@ -137,8 +142,8 @@ class Gate:
         beyond = self.limit.log_above >= rules.log_harm
         proven = comparison.log_below[here, :, step] >= rules.log_promote
         proven |= (demand >= 1)[:, None] | ~compared
-        if rules.steps[0] == 100:
-            proven[:, _LIMITED] &= self.limit.log_below >= rules.log_promote
+        unproven = ~compared & (np.asarray(alone, bool) | (rules.steps[0] == 100))
+        proven[:, _LIMITED] &= (self.limit.log_below >= rules.log_promote) | ~unproven
 
         share, stable_share = _share(*tallies[:2]), _share(*tallies[2:])
         high = self.limit.share() > self.limit.limits
@@ -149,6 +154,7 @@ class Gate:
         enough = seen & proven.all(axis=-1) & ~np.asarray(silent, bool)
         fine = enough & ~(high | trouble).any(axis=-1) & ~worse.any(axis=-1)
         seconds = np.asarray(seconds_in_step, float)
+        lacking = seconds if starved is None else np.asarray(starved, float)
         shut = np.asarray(closed, bool)
         code = np.select(
             [
@@ -156,7 +162,7 @@ class Gate:
                 np.broadcast_to(seconds < rules.interval, fine.shape),
                 fine & ~shut,
                 fine,
-                np.broadcast_to(seconds >= rules.patience, fine.shape),
+                np.broadcast_to(lacking >= rules.patience, fine.shape),
                 ~enough,
             ],
             [Code.ROLL_BACK, Code.HOLD, Code.ADVANCE, Code.HOLD, Code.WANT_OF_EVIDENCE,
@@ -176,13 +182,19 @@ class Gate:
         missing: Sequence[str] = (),
         closed: Sequence[str] = (),
         refused: Sequence[str] = (),
+        *,
+        starved: float | None = None,
+        alone: bool = False,
     ) -> Verdict:
         """The verdict on the one rollout of this gate.
 
         missing: what the last look at Prometheus lacked. closed, refused: custom gates that are
-        closed, and those that ask for a rollback. Each a line for a person.
+        closed, and those that ask for a rollback. Each a line for a person. starved, alone: as in
+        `assess`.
         """
-        found = self.assess(step, seconds_in_step, bool(missing), bool(closed), bool(refused))
+        found = self.assess(
+            step, seconds_in_step, bool(missing), bool(closed), bool(refused), starved, alone
+        )
         return verdict.explain(self, found, step, seconds_in_step, missing, closed, refused)
 
     def keep(self, rows: Bools) -> None:

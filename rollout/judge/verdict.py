@@ -92,8 +92,8 @@ def explain(
             _NOT_ENOUGH, (*missing, *wanting, *closed), estimates, False, requests or None, wait
         )
     patience = (
-        f"for want of evidence: the step has lasted {seconds / 60:.0f} minutes, and its patience is"
-        f" {gate.rules.patience / 60:g}"
+        f"for want of evidence: it has been lacking for {gate.rules.patience / 60:g} minutes, the "
+        f"patience of a step; this one has lasted {seconds / 60:.0f}"
     )
     return Verdict(
         _ROLL_BACK,

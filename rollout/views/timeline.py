@@ -117,6 +117,9 @@ class _Teller:
     def _resume(self, entry: Entry, now: Rollout, at: float, by: str) -> None:
         self._tell(at, "order", "resumed", by=by)
 
+    def _refused(self, entry: Entry, now: Rollout, at: float, by: str) -> None:
+        self._tell(at, "order", f"{entry['order']} refused", entry["why"], by=by)
+
     def _approve(self, entry: Entry, now: Rollout, at: float, by: str) -> None:
         where = f"for step {entry['step'] + 1}"
         self._tell(at, "order", f"gate {entry['gate']} approved", where, by=by)

@@ -63,7 +63,8 @@ def before(copied: Walk) -> Machine:
 @pytest.fixture(scope="session")
 def walk(copied: Walk, before: Machine) -> Walk:
     """The running instance, with the stack deployed by `python3 -m local up`."""
-    copied.kill_up("istiod")
+    if not (KEEP and copied.state.exists()):
+        copied.kill_up("istiod")
     copied.up = copied.local("up", check=False, seconds=600)
     copied.note(f"up: {copied.up.seconds:.1f} s; {' '.join(copied.up.lines('up in'))}")
     if copied.up.code:

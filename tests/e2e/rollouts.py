@@ -37,13 +37,13 @@ from mlflow.pyfunc import PythonModel
 class Shop(PythonModel):
     def predict(self, context, model_input, params=None):
         {fault}
-        return model_input["x"] * 2
+        return model_input["x"] * {factor}
 
 
 mlflow.models.set_model(Shop())
 """
 
-GOOD, OTHER, ERRORS, SLOW, CRASHES, NARROW = range(1, 7)
+GOOD, OTHER, ERRORS, SLOW, CRASHES, NARROW, TRIPLES = range(1, 8)
 FAULTS = {
     GOOD: "pass",
     OTHER: "time.sleep(0.001)",
@@ -52,6 +52,7 @@ FAULTS = {
     # The runtime's own first process ends, as at a pod's end, so the container comes and goes.
     CRASHES: "os.kill(1, signal.SIGTERM)",
     NARROW: "pass",
+    TRIPLES: "pass",
 }
 RULES = {
     "steps": [25, 50, 100],
@@ -83,23 +84,26 @@ for number, text in json.load(sys.stdin):
         made = mlflow.pyfunc.log_model(name="shop", python_model={str(code)!r},
             signature=signature, pip_requirements=["mlflow"], registered_model_name="shop")
     assert int(made.registered_model_version) == number, made.registered_model_version
-client.set_registered_model_alias("shop", "champion", {GOOD})
 client.set_registered_model_alias("shop", "challenger", {OTHER})
 """
-    texts = [[number, CODE.format(fault=fault)] for number, fault in FAULTS.items()]
+    texts = [
+        [number, CODE.format(fault=fault, factor=3 if number == TRIPLES else 2)]
+        for number, fault in FAULTS.items()
+    ]
     python = str(walk.project / ".venv/bin/python")
     environment = walk.environment | {"MLFLOW_DISABLE_TELEMETRY": "true"}
     run([python, "-c", script], environment, stdin=json.dumps(texts), seconds=180)
 
 
-def serve(walk: Walk, **rules: Any) -> None:
-    """Make version 1 of `shop` the stable one, with nothing else, and deploy that."""
+def serve(walk: Walk, keys: dict[str, Any] | None = None, **rules: Any) -> None:
+    """Make version 1 of `shop` the stable one, with nothing else but `keys`, and deploy that."""
     content = yaml.safe_load(walk.stack_file.read_text())
     wanted = {
         "stable": GOOD,
         "resources": {"cpu": "100m", "memory": "384Mi"},
         "scaling": {"min": 2, "max": 2},
         "rollout": RULES | rules,
+        **(keys or {}),
     }
     if content["config"]["slipway:models"].get("shop") == wanted:
         return
@@ -145,6 +149,13 @@ def alias(walk: Walk, name: str) -> int | None:
     done = run(["curl", "-s", query], walk.environment)
     version = json.loads(done.out).get("model_version", {}).get("version")
     return int(version) if version else None
+
+
+def set_champion(walk: Walk, version: int) -> None:
+    """Point the alias @champion of `shop` at a version."""
+    body = json.dumps({"name": "shop", "alias": "champion", "version": str(version)})
+    url = f"{MLFLOW}/api/2.0/mlflow/registered-models/alias"
+    run(["curl", "-sf", "-H", "content-type: application/json", "-d", body, url], walk.environment)
 
 
 def entries(walk: Walk) -> list[dict[str, Any]]:

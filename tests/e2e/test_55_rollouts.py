@@ -12,14 +12,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.harness import Load, Walk, until
+from tests.e2e.harness import Load, Walk, ask, http_client, until
 from tests.e2e.rollouts import (
+    BODY,
     CRASHES,
     ERRORS,
     GOOD,
     NARROW,
     OTHER,
+    SHOP,
     SLOW,
+    TRIPLES,
     Runner,
     alias,
     assert_only,
@@ -31,6 +34,7 @@ from tests.e2e.rollouts import (
     roles,
     route,
     serve,
+    set_champion,
     shop_load,
     slipway,
 )
@@ -55,7 +59,7 @@ def as_before(walk: Walk, shop: None) -> Iterator[None]:
         slipway(walk, "rollback", "shop", check=False)
     if roles(walk) != (GOOD, None, None, None):
         serve(walk)
-        slipway(walk, "status")
+    set_champion(walk, GOOD)
     yield
 
 
@@ -273,18 +277,68 @@ def test_traffic_that_stops_ends_with_patience(walk: Walk) -> None:
     assert_only(walk, GOOD)
 
 
+def test_blue_green_with_gates_of_ones_own(walk: Walk) -> None:
+    """One step to 100; a query, a person and the predictions must agree; the old one stays warm."""
+    gates = [
+        {
+            "name": "traffic",
+            "promql": 'sum(model_predictions_total{model_name="$model"})',
+            "min": 1,
+        },
+        {"name": "sign-off", "approval": True, "before": "promotion"},
+    ]
+    serve(walk, steps=[100], gates=gates, predictions={"percent": 50})
+    with shop_load() as load:
+        runner = Runner(walk, "release", "shop", str(OTHER), "--run", "--no-forecast")
+        until("the approval is waited for", lambda: "sign-off" in shown(walk), 200, 2)
+        assert roles(walk) == (GOOD, OTHER, 100, None)
+        refused = slipway(walk, "approve", "shop", "nothing", check=False)
+        assert (refused.code, "is no approval gate" in refused.text) == (2, True), refused.text
+        slipway(walk, "approve", "shop", "sign-off")
+        until("the promotion", lambda: roles(walk) == (OTHER, None, None, GOOD), 100)
+        assert runner.wait() == 0, runner.text
+    load.assert_no_failure()
+    note(walk, "blue-green", load, OTHER)
+    assert_only(walk, OTHER)
+
+
+def shown(walk: Walk) -> str:
+    """What `status` shows of `shop`."""
+    return slipway(walk, "status", "shop").out
+
+
+def test_a_version_that_predicts_otherwise_is_rolled_back(walk: Walk) -> None:
+    """No error, not slow, but other answers than stable's to the same requests."""
+    serve(walk, predictions={"percent": 50})
+    with shop_load() as load:
+        runner = Runner(walk, "release", "shop", str(TRIPLES), "--run", "--no-forecast")
+        assert runner.wait() == 1, runner.text
+    load.assert_no_failure()
+    decided = [e for e in entries(walk) if e["kind"] == "decide"][-1]
+    assert "predictions" in decided["why"], decided["why"]
+    assert_only(walk, GOOD)
+
+
 def step_done(entry: dict[str, object]) -> bool:
     """Whether an act of a decision is done."""
     return entry["kind"] == "act" and entry["state"] == "done"
 
 
-def test_the_share_of_the_canary_is_its_weight(walk: Walk) -> None:
-    """`release` alone ends at the first step; `rollback` from another command ends it all."""
+def test_an_a_b_test_keeps_each_client_with_its_version(walk: Walk) -> None:
+    """The weight is held; a header names the client; `rollback` ends it for all at once."""
+    serve(walk, {"sticky": {"header": "x-user"}})
     slipway(walk, "release", "shop", str(OTHER), "--no-forecast")
     assert roles(walk) == (GOOD, OTHER, 25, None)
-    with shop_load(per_second=80) as load:
-        time.sleep(10)
-    share = Counter(answer.version for answer in load.answers)
-    assert 0.15 < share[str(OTHER)] / share.total() < 0.35, share
-    slipway(walk, "rollback", "shop")
+    with http_client() as client:
+        seen = {
+            user: {ask(client, SHOP, BODY, {"x-user": f"user-{user}"}).version for _ in range(4)}
+            for user in range(150)
+        }
+        assert all(len(versions) == 1 for versions in seen.values()), seen
+        share = Counter(version for versions in seen.values() for version in versions)
+        assert set(share) == {str(GOOD), str(OTHER)}
+        assert 0.10 < share[str(OTHER)] / share.total() < 0.42, share
+        slipway(walk, "rollback", "shop")
+        after = {ask(client, SHOP, BODY, {"x-user": f"user-{user}"}).version for user in seen}
+    assert after == {str(GOOD)}
     assert_only(walk, GOOD)

@@ -4,6 +4,7 @@ state. The decisions, the journal and the gate are the real ones.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ import pytest
 from rollout import journal
 from rollout.adapters.configuration import Roles
 from rollout.adapters.registry import RegistryError
-from rollout.adapters.stack import UpdateError
+from rollout.adapters.stack import StackError, UpdateError
 from rollout.driver import Driver
 from rollout.interfaces import World
 from rollout.journal import Rollout
@@ -56,6 +57,7 @@ class Machine:
     registry_faults: int = 0
     at: dict[float, Callable[[], None]] = field(default_factory=dict)
     updates: int = 0
+    destroyed: bool = False
     said: list[str] = field(default_factory=list)
 
     def moment(self) -> None:
@@ -105,9 +107,12 @@ class Machine:
         self.history.append((self.time, self.cluster))
 
     def deployed(self, model: str) -> Roles | None:
-        return self.cluster
+        return None if self.destroyed else self.cluster
 
     # Registry
+
+    def alias(self, model: str, name: str) -> int | None:
+        return self.aliases.get(name)
 
     def set_alias(self, model: str, name: str, version: int | None) -> None:
         self.moment()
@@ -167,15 +172,33 @@ class Machine:
 
     # Commands
 
+    def order(self, name: str, gate: str = "") -> None:
+        last = journal.rollouts(self.entries())[-1]
+        self.given.append(
+            {"order": name, "by": "ada", "gate": gate, "rollout": last.id, "step": last.step}
+        )
+
     def driver(self, checks: Any = lambda rollout, advancing: ()) -> Driver:
         world = World(self, self, self, self, self, checks, self.said.append)
         return Driver(world, journal.rollouts(self.entries()), "me")
 
-    def begin(self, rules: Rules = RULES, champion: int | None = 1) -> None:
+    def begin(
+        self,
+        rules: Rules = RULES,
+        champion: int | None = 1,
+        name: str = "a1",
+        adopted: bool = False,
+    ) -> None:
         entry = journal.begin(
-            id="a1", model="churn", canary=2, rules=rules, before=self.file, champion=champion,
+            id=name,
+            model="churn",
+            canary=2,
+            rules=rules,
+            before=self.file,
+            champion=champion,
             by="me",
-        )  # fmt: skip
+            adopted=adopted,
+        )
         self.kill_at, kill_at = -1, self.kill_at
         self.append(entry)
         self.kill_at = kill_at
@@ -321,7 +344,7 @@ def test_for_want_of_evidence_patience_ends(machine: Machine) -> None:
 def test_for_want_of_evidence_it_may_pause_instead() -> None:
     machine = Machine(requests=0.0)
     machine.begin(RULES.model_copy(update={"without_evidence": "pause"}))
-    machine.at[START + 2000] = lambda: machine.given.append({"order": "rollback", "by": "ada"})
+    machine.at[START + 2000] = lambda: machine.order("rollback")
     rollout = machine.run()
     machine.assert_rolled_back(rollout)
     assert any(line.startswith("pause: for want of evidence") for line in machine.said)
@@ -346,7 +369,7 @@ def test_a_weight_changed_by_hand_stops_the_rollout_and_is_not_undone(machine: M
     assert "changed by hand" in str(rollout.paused)
     # Running again does nothing until somebody says so; then it goes on from there.
     assert machine.run().stopped
-    machine.given.append({"order": "resume", "by": "ada"})
+    machine.order("resume")
     machine.assert_promoted(machine.driver().run(lambda rollout: False))
 
 
@@ -417,7 +440,7 @@ def test_a_promotion_can_be_rolled_back_in_its_window(machine: Machine) -> None:
     rollout = driver.run(lambda rollout: rollout.promoted is not None and not rollout.pending)
     assert rollout.phase == "warm"
     assert machine.cluster == Roles(stable=2, previous=1)
-    machine.given.append({"order": "rollback", "by": "ada"})
+    machine.order("rollback")
     machine.assert_rolled_back(machine.run())
     assert machine.history[-2][1] == Roles(stable=1, previous=2), "the route moves first"
 
@@ -435,13 +458,13 @@ def test_the_champion_that_was_not_there_is_removed_again() -> None:
     driver = machine.driver()
     driver.run(lambda rollout: rollout.promoted is not None and not rollout.pending)
     assert machine.aliases == {"champion": 2}
-    machine.given.append({"order": "rollback", "by": "ada"})
+    machine.order("rollback")
     machine.run()
     assert machine.aliases == {}
 
 
 def test_paused_it_takes_no_step_but_still_protects(machine: Machine) -> None:
-    machine.given.append({"order": "pause", "by": "ada"})
+    machine.at[START + 20] = lambda: machine.order("pause")
     machine.at[START + 900] = lambda: setattr(machine, "canary_error_rate", 0.2)
     rollout = machine.run()
     machine.assert_rolled_back(rollout)
@@ -451,7 +474,7 @@ def test_paused_it_takes_no_step_but_still_protects(machine: Machine) -> None:
 
 def test_orders_that_make_no_sense_are_refused_and_said(machine: Machine) -> None:
     for name in ("resume", "approve", "step", "nonsense"):
-        machine.given.append({"order": name, "by": "ada", "gate": "x"})
+        machine.order(name, "x")
     machine.assert_promoted(machine.run())
     assert sum("refused" in line for line in machine.said) >= 3
 
@@ -498,6 +521,210 @@ def test_blue_green_is_one_step() -> None:
     machine.assert_promoted(machine.run())
     assert machine.weights() == [0, 100]
     assert any(roles == Roles(stable=2, previous=1) for _, roles in machine.history)
+
+
+# What a strict reader found: a hand, an order or another rollout between a kill and its end.
+
+HANDS: dict[str, Callable[[Machine], None]] = {
+    "rollback": lambda machine: machine.order("rollback"),
+    "pause, resume": lambda machine: (machine.order("pause"), machine.order("resume"))[0],
+    "weight": lambda machine: by_hand(machine, weight=40 if machine.file.canary else 0)(),
+    "removed": lambda machine: by_hand(machine, canary=None, weight=0)(),
+    "other canary": lambda machine: by_hand(machine, canary=3, weight=7)(),
+}
+
+
+@pytest.mark.parametrize("hand", HANDS)
+def test_a_kill_and_then_a_hand(hand: str) -> None:
+    """After any kill and any hand, file, cluster, journal and alias say the same in the end."""
+    for moment in moments_of(lambda machine: None):
+        machine = Machine()
+        machine.begin()
+        machine.kill_at = moment
+        with contextlib.suppress(Killed):
+            machine.run()
+        if journal.rollouts(machine.entries())[-1].outcome:
+            continue
+        HANDS[hand](machine)
+        rollout = machine.run()
+        for _ in range(2):
+            if rollout.stopped:
+                machine.order("resume")
+                rollout = machine.run()
+        told = f"kill at {moment}: {rollout.phase} {machine.file} {machine.said[-4:]}"
+        assert rollout.outcome, told
+        assert machine.file == machine.cluster, told
+        if rollout.outcome == "promoted":
+            # A hand that came after the last act changed what was no rollout's any more.
+            over = rollout.roles == Roles(stable=2) and hand == "other canary"
+            assert over or machine.file == Roles(stable=2), told
+            assert machine.aliases == {"champion": 2}, told
+        elif rollout.outcome == "rolled back":
+            assert (machine.file, machine.aliases) == (Roles(stable=1), {"champion": 1}), told
+        else:
+            assert hand in ("removed", "other canary"), told
+
+
+def to_last_step(machine: Machine) -> None:
+    machine.driver().run(lambda rollout: rollout.step == 2 and not rollout.pending)
+
+
+def to_window(machine: Machine) -> Rollout:
+    return machine.driver().run(
+        lambda rollout: rollout.promoted is not None and not rollout.pending
+    )
+
+
+def test_a_promotion_that_fails_twice_is_rolled_back(machine: Machine) -> None:
+    to_last_step(machine)
+    machine.update_faults.extend([failed("failed")] * 2)
+    machine.assert_rolled_back(machine.run())
+
+
+def test_the_window_changed_by_hand_can_still_be_rolled_back(machine: Machine) -> None:
+    to_window(machine)
+    by_hand(machine, previous=None)()
+    assert machine.run().stopped
+    machine.order("rollback")
+    machine.assert_rolled_back(machine.run())
+
+
+def test_an_order_for_a_rollout_that_is_over_is_refused(machine: Machine) -> None:
+    machine.order("promote")
+    stale = machine.given.pop()
+    machine.error_rate = machine.canary_error_rate = 0.01
+    machine.run()
+    machine.file = Roles(stable=1)
+    machine.deploy()
+    machine.begin(name="a2")
+    machine.given.append(stale)
+    machine.canary_error_rate = 0.3
+    rollout = machine.run()
+    assert rollout.outcome == "rolled back"
+    assert not machine.given
+    assert any("refused" in line and "over" in line for line in machine.said)
+
+
+def dies() -> None:
+    raise Killed
+
+
+def test_who_removes_the_canary_by_hand_is_not_overruled(machine: Machine) -> None:
+    machine.driver().run(lambda rollout: rollout.step == 0 and not rollout.pending)
+    killed = machine.update
+    machine.update = lambda log: dies()  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        machine.run()
+    assert machine.file.weight == 25
+    machine.update = killed  # type: ignore[method-assign]
+    by_hand(machine, canary=None, weight=0)()
+    rollout = machine.run()
+    assert rollout.outcome == "superseded"
+    assert machine.file == machine.cluster == Roles(stable=1)
+
+
+def test_resume_does_not_take_over_another_canary(machine: Machine) -> None:
+    machine.at[START + 20] = by_hand(machine, weight=40)
+    assert machine.run().stopped
+    by_hand(machine, canary=3, weight=9)()
+    machine.order("resume")
+    assert machine.run().outcome == "superseded"
+    assert machine.cluster == Roles(stable=1, canary=3, weight=9)
+
+
+def test_a_stack_deployed_from_elsewhere_is_deployed_again_when_resumed(machine: Machine) -> None:
+    machine.driver().run(lambda rollout: rollout.step == 0 and not rollout.pending)
+    machine.cluster = Roles(stable=1, canary=2, weight=60)
+    assert machine.run().stopped
+    machine.order("resume")
+    machine.assert_promoted(machine.run())
+
+
+def test_a_destroyed_stack_supersedes_the_rollout(machine: Machine) -> None:
+    machine.at[START + 20] = lambda: setattr(machine, "destroyed", True)
+    assert machine.run().outcome == "superseded"
+
+
+def test_patience_is_that_of_somebody_who_watches(machine: Machine) -> None:
+    """Hours without anybody, or at a closed gate, are not hours without evidence."""
+    opinion = Opinion("closed")
+    machine.at[START + 2000] = lambda: setattr(
+        machine, "prometheus_down", (START + 2000, START + 2030)
+    )
+    machine.at[START + 3000] = lambda: setattr(opinion, "state", "open")
+    driver = machine.driver(lambda rollout, advancing: [opinion])
+    driver.run(lambda rollout: machine.time > START + 2500)
+    assert journal.rollouts(machine.entries())[-1].outcome is None
+    machine.time += 30_000 - 25_000
+    machine.assert_promoted(machine.run())
+
+
+def test_a_weight_of_100_by_hand_is_no_proof(machine: Machine) -> None:
+    machine.canary_error_rate = 0.06
+    machine.requests = 3
+    machine.file = machine.cluster = Roles(stable=1, canary=2, weight=100)
+    machine.lines.clear()
+    machine.begin(adopted=True)
+    assert machine.run().outcome == "rolled back"
+
+
+def test_a_canary_taken_up_without_weight_gets_the_first_step() -> None:
+    machine = Machine(file=Roles(stable=1, canary=2), cluster=Roles(stable=1, canary=2))
+    machine.history.append((START, machine.cluster))
+    machine.begin(adopted=True)
+    machine.assert_promoted(machine.run())
+    assert machine.weights() == [0, 5, 25, 100]
+
+
+def test_a_promoted_version_is_watched_while_its_alias_does_not_move(machine: Machine) -> None:
+    to_last_step(machine)
+    machine.registry_faults = 40
+    machine.at[machine.time + 60] = lambda: setattr(machine, "canary_error_rate", 0.5)
+    rollout = machine.run()
+    assert rollout.outcome == "rolled back"
+    assert machine.cluster == Roles(stable=1)
+
+
+def test_an_approval_counts_for_the_step_that_was_seen() -> None:
+    machine = Machine()
+    gates = [{"name": "sign-off", "approval": True}]
+    machine.begin(Rules.model_validate({**RULES.model_dump(), "gates": gates}))
+    machine.order("approve", "sign-off")  # before the first step is there
+    rollout = machine.driver().run(lambda rollout: rollout.step == 0 and not rollout.pending)
+    assert rollout.approvals == set()
+    machine.order("approve", "sign-off")
+    machine.driver().obey()
+    assert journal.rollouts(machine.entries())[-1].approvals == {("sign-off", 0)}
+
+
+def test_a_champion_moved_by_somebody_else_is_left(machine: Machine) -> None:
+    to_window(machine)
+    machine.aliases["champion"] = 7
+    machine.order("rollback")
+    assert machine.run().outcome == "rolled back"
+    assert machine.aliases == {"champion": 7}
+
+
+def test_a_stack_that_cannot_be_read_is_said_and_tried_again(machine: Machine) -> None:
+    faults = [StackError("no backend")] * 3
+    whole = machine.update
+
+    def update(log: Callable[[str], None]) -> None:
+        if faults:
+            raise faults.pop()
+        whole(log)
+
+    machine.update = update  # type: ignore[method-assign]
+    machine.assert_promoted(machine.run())
+    assert sum("no backend" in line for line in machine.said) == 3
+
+
+def test_pausing_what_was_never_deployed_deploys_nothing(machine: Machine) -> None:
+    machine.order("pause")
+    driver = machine.driver()
+    driver.obey()
+    driver.run(lambda rollout: True)
+    assert machine.updates == 0
 
 
 def test_a_lost_lease_ends_it_before_the_next_act(machine: Machine) -> None:
