@@ -336,7 +336,6 @@ def report(session: Session, name: str, which: str | None, output: Path | None) 
 @click.option("--seed", default=1, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Plain data instead of a table.")
 def simulate(
-    ctx: click.Context,
     model: str | None,
     replay: str | None,
     seed: int,

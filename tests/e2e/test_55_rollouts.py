@@ -74,7 +74,7 @@ def note(walk: Walk, what: str, load: Load, canary: int) -> None:
     others = failures_of_others(load, canary)
     walk.note(
         f"rollout, {what}: {len(load.answers)} requests, {len(bad)} failed, "
-        f"{len(others)} of them not the canary's own answers"
+        f"{len(others)} of them without the canary's name on the answer"
     )
 
 
