@@ -27,6 +27,7 @@ _STYLES: Final = {
     "rolled back": "bold red",
     "rolling back": "bold red",
     "paused": "bold yellow",
+    "stopped": "bold yellow",
     "superseded": "bold yellow",
 }
 

@@ -188,9 +188,21 @@ def test_patience_ends_for_want_of_evidence() -> None:
     verdict = gate.judge(0, RULES.patience)
     assert verdict.kind == "roll back"
     assert verdict.for_want_of_evidence
-    assert verdict.reasons[0].startswith("for want of evidence: the step has lasted")
+    assert verdict.reasons[0].startswith("for want of evidence: it has been lacking for")
+    # Hours at which nobody watched are not held against the canary.
+    assert gate.judge(0, 1e6, starved=RULES.patience - 1).kind == "not enough evidence"
     # What is proven when patience ends still counts.
     assert good(LAST).judge(LAST, RULES.patience).kind == "advance"
+
+
+def test_a_weight_of_100_that_nothing_led_to_wants_proof_below_the_limits() -> None:
+    last = len(RULES.steps) - 1
+    assert RULES.steps[last] == 100
+    few = shown(Gate(RULES), 3, (0, 20), (0, 0), last)
+    assert few.judge(last, 600).kind == "advance"
+    assert few.judge(last, 600, alone=True).kind == "not enough evidence"
+    many = shown(Gate(RULES), 30, (0, 200), (0, 0), last)
+    assert many.judge(last, 600, alone=True).kind == "advance"
 
 
 def test_gates_of_the_users_own() -> None:

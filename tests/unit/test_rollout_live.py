@@ -242,7 +242,7 @@ def test_a_pause_says_why_and_what_is_missing() -> None:
     tape.traffic(10, missing=["Prometheus at http://p:9090 does not answer"])
     tape.write({"kind": "pause", "why": "changed by hand", "by": "ada", "stop": True})
     text = status(tape)
-    assert "PAUSED" in text
+    assert "STOPPED" in text
     assert "changed by hand" in text
     assert "missing Prometheus at http://p:9090 does not answer" in flat(text)
 
