@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from rollout import journal, plan
+from rollout import changes, journal, plan
 from rollout.adapters.configuration import ConfigurationError, Roles
 from rollout.adapters.registry import RegistryError
 from rollout.adapters.stack import StackError, UpdateError
+from rollout.changes import Change
 from rollout.interfaces import World
 from rollout.journal import Act, Decision, Rollout, SetAlias, SetRoles
 from rollout.judge.gate import Gate, Verdict
@@ -154,19 +155,13 @@ class Driver:
 
     def _may_write(self, decision: Decision, roles: Roles) -> bool:
         """Whether the configuration is as this rollout left it; what is made of it is done else."""
-        rollout = self.rollout
         try:
-            found = self._world.stack.read_roles(rollout.model)
+            found = self._world.stack.read_roles(self.rollout.model)
         except FAULTS as error:
             self.note(journal.act(decision.done, "begun"))
             self._failed(decision, decision.acts[decision.done], error)
             return False
-        if found in (roles, rollout.roles, *rollout.written):
-            return True
-        if self._same_versions(found) and decision.what == "roll back":
-            return True
-        self._changed(found, "the configuration")
-        return False
+        return not self._take(changes.before_act(self.rollout, decision, roles, found))
 
     def _move(self, decision: Decision, act: SetAlias) -> None:
         """Move an alias; a rollback leaves one that somebody else has moved meanwhile."""
@@ -285,84 +280,46 @@ class Driver:
 
     def _compare(self, now: float) -> bool:
         """Whether the roles are not what the journal says; what is made of that is done then."""
-        rollout = self.rollout
+        stack, rollout = self._world.stack, self.rollout
         try:
-            found = self._world.stack.read_roles(rollout.model)
-            if found != rollout.roles:
-                self._changed(found, "the configuration")
-                return True
-            if now < self._next_comparison:
-                return False
-            self._next_comparison = now + DEPLOYED_SECONDS
-            deployed = self._world.stack.deployed(rollout.model)
+            found = changes.in_configuration(rollout, stack.read_roles(rollout.model))
+            if found is None and now >= self._next_comparison:
+                self._next_comparison = now + DEPLOYED_SECONDS
+                found = changes.in_stack(rollout, stack.deployed(rollout.model))
         except FAULTS as error:
             self._world.log(f"cannot compare with the stack: {error}")
             return False
-        if deployed == rollout.roles:
+        return self._take(found)
+
+    def _take(self, change: Change | None) -> bool:
+        """Whether there is a change by somebody else's hand, which is taken in then."""
+        if change is None:
             return False
-        if deployed is None:
-            self._superseded(found, "the stack is destroyed, or has no such model any more")
-        else:
-            self._stop(
-                f"the deployed stack says {journal.describe(deployed)}, the configuration here "
-                f"{journal.describe(found)}: it was deployed from somewhere else",
-                deployed,
-            )
+        for entry in change.entries():
+            self.note(entry)
+        self._world.log(str(change))
         return True
-
-    def _changed(self, found: Roles, where: str) -> None:
-        rollout = self.rollout
-        shown = f"{where} says {journal.describe(found)}, not {journal.describe(rollout.roles)}"
-        if not self._same_versions(found):
-            self._superseded(found, shown)
-        elif rollout.rules.on_change == "go on":
-            self._adopt(found, "the configuration")
-            self._world.log(f"changed by hand, going on from there: {shown}")
-        else:
-            self._stop(f"changed by hand: {shown}", found)
-
-    def _same_versions(self, found: Roles) -> bool:
-        """Whether stable and canary are those of this rollout, whatever their weight."""
-        known = (self.rollout.roles, *self.rollout.written)
-        return (found.stable, found.canary) in [(roles.stable, roles.canary) for roles in known]
-
-    def _superseded(self, found: Roles, shown: str) -> None:
-        plain = journal.plain_roles(found)
-        self.note({"kind": "change", "roles": plain, "then": "superseded", "why": shown})
-        self.note({"kind": "end", "outcome": "superseded"})
-        self._world.log(f"superseded: {shown}; nothing was undone")
-
-    def _stop(self, why: str, found: Roles) -> None:
-        self.note({"kind": "change", "roles": journal.plain_roles(found), "then": "stop"})
-        self.note({"kind": "pause", "why": why, "by": "a change by hand", "stop": True})
-        self._world.log(f"stopped: {why}; nothing was undone")
-
-    def _adopt(self, found: Roles, by: str) -> None:
-        plain = journal.plain_roles(found)
-        self.note({"kind": "change", "roles": plain, "then": "go on", "by": by})
 
     def _resume_from_change(self, by: str, deploy: bool) -> None:
         """Go on, as ordered, from what the configuration says now; have that deployed, or not.
 
         Raises ValueError, and ends the rollout, where the versions are others.
         """
-        rollout = self.rollout
+        stack, rollout = self._world.stack, self.rollout
         try:
-            found = self._world.stack.read_roles(rollout.model)
+            found = stack.read_roles(rollout.model)
+            deployed = stack.deployed(rollout.model) if deploy else found
         except FAULTS as error:
             raise ValueError(str(error)) from None
+        if not changes.same_versions(rollout, found):
+            change = changes.in_configuration(rollout, found)
+            self._take(change)
+            raise ValueError(str(change))
         if found not in (rollout.roles, *rollout.written):
-            if not self._same_versions(found):
-                shown = f"the configuration says {journal.describe(found)}"
-                self._superseded(found, shown)
-                raise ValueError(f"superseded: {shown}")
-            self._adopt(found, by)
+            for entry in Change("go on", found, f"ordered by {by}").entries(by):
+                self.note(entry)
         self.note({"kind": "resume", "by": by})
-        if (
-            deploy
-            and rollout.pending is None
-            and self._world.stack.deployed(rollout.model) != found
-        ):
+        if rollout.pending is None and deployed != found:
             why = f"what the configuration says is deployed again, as ordered by {by}"
             self.note(journal.decide("step", why, by, (SetRoles(found),), rollout.step))
 
