@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import signal
-import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,19 +11,29 @@ from typing import Any
 import click
 from yaml import YAMLError
 
-from rollout import journal, plan
 from rollout.adapters.configuration import ConfigurationError
 from rollout.adapters.prometheus import PrometheusError
 from rollout.adapters.registry import RegistryError
 from rollout.adapters.stack import StackError, UpdateError
 from rollout.adapters.store import LeaseHeldError, StoreError
-from rollout.driver import Driver, LeaseLostError
+from rollout.commands import (
+    BAD_INPUT,
+    ROLLED_BACK,
+    STOPPED,
+    Progress,
+    finish,
+    give_order,
+    log,
+    no_rollout_under_way,
+    nothing_else_to_deploy,
+    retire_last,
+    take_up,
+)
+from rollout.driver import LeaseLostError
 from rollout.journal import JournalError, Rollout
 from rollout.release import RefusedError, begin, model_of
 from rollout.session import Session, owner, plain_error, project
 from settings import SettingsError
-
-PROMOTED, ROLLED_BACK, BAD_INPUT, STOPPED = 0, 1, 2, 3
 
 _BAD = (
     RefusedError,
@@ -60,10 +68,6 @@ class _Commands(click.Group):
             ctx.exit(STOPPED)
 
 
-def _log(line: str) -> None:
-    click.echo(f"{time.strftime('%H:%M:%S')}  {line.rstrip()}")
-
-
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--stack", "-s", help="The Pulumi stack; by default the selected one.")
 @click.option(
@@ -84,7 +88,7 @@ def main(ctx: click.Context, stack: str | None, cwd: Path) -> None:
     3 stopped before an outcome.
     """
     if ctx.invoked_subcommand != "simulate":
-        ctx.obj = Session(project(cwd.resolve()), stack, _log)
+        ctx.obj = Session(project(cwd.resolve()), stack, log)
 
 
 _NAME = click.argument("name", metavar="MODEL")
@@ -107,11 +111,11 @@ def release(
     go by.
     """
     model_of(session.settings, name)
-    with session.driver(name, _Progress()) as make:
-        _no_rollout_under_way(session, name)
-        _log(f"{name}: checking what is deployed …")
-        _nothing_else_to_deploy(session)
-        _log(f"{name}: checking version {version} and the evidence to come …")
+    with session.driver(name, Progress()) as make:
+        no_rollout_under_way(session, name)
+        log(f"{name}: checking what is deployed …")
+        nothing_else_to_deploy(session)
+        log(f"{name}: checking version {version} and the evidence to come …")
         # The rollback window of the rollout before, if it has one, ends with a new release.
         roles = replace(session.stack.read_roles(name), previous=None)
         beginning = begin(
@@ -127,12 +131,12 @@ def release(
         )
         for entry in beginning.planned:
             session.stack.check_roles(name, entry)
-        _retire_last(session, name, make)
+        retire_last(session, name, make)
         for line in beginning.lines:
             click.echo(f"  {line}")
         session.store(name).append(beginning.entry)
         rollout = make().run(lambda rollout: not go_on)
-    _finish(rollout, f"`slipway run {name}` goes on")
+    finish(rollout, f"`slipway run {name}` goes on")
 
 
 @main.command()
@@ -146,12 +150,12 @@ def run(session: Session, name: str, no_wait: bool) -> None:
     promotion it keeps watch, and keeps the version before warm, for the rollback window.
     """
     model_of(session.settings, name)
-    with session.driver(name, _Progress()) as make:
-        _take_up(session, name)
+    with session.driver(name, Progress()) as make:
+        take_up(session, name)
         rollout = make().run(
             lambda rollout: no_wait and rollout.promoted is not None and rollout.pending is None
         )
-    _finish(rollout, f"`slipway run {name}` ends the rollback window")
+    finish(rollout, f"`slipway run {name}` ends the rollback window")
 
 
 @main.command()
@@ -161,17 +165,17 @@ def run(session: Session, name: str, no_wait: bool) -> None:
 def step(session: Session, name: str, now: bool) -> None:
     """Wait for the verdict on MODEL's present step, and take one step."""
     if now:
-        _order(session, name, "step")
+        give_order(session, name, "step")
         return
     model_of(session.settings, name)
-    with session.driver(name, _Progress()) as make:
-        _take_up(session, name)
+    with session.driver(name, Progress()) as make:
+        take_up(session, name)
         driver = make()
         if driver.rollout.outcome:
             raise RefusedError(f"{name}: its rollout has ended: {driver.rollout.outcome}")
         decided = len(driver.rollout.decisions) - (1 if driver.rollout.pending else 0)
         rollout = driver.run(lambda rollout: len(rollout.decisions) > decided)
-    _finish(rollout, f"`slipway step {name}` or `run` goes on")
+    finish(rollout, f"`slipway step {name}` or `run` goes on")
 
 
 @main.command()
@@ -179,7 +183,7 @@ def step(session: Session, name: str, now: bool) -> None:
 @click.pass_obj
 def pause(session: Session, name: str) -> None:
     """Take no more steps. A canary proven bad is rolled back even so, while `run` watches."""
-    _order(session, name, "pause")
+    give_order(session, name, "pause")
 
 
 @main.command()
@@ -187,7 +191,7 @@ def pause(session: Session, name: str) -> None:
 @click.pass_obj
 def resume(session: Session, name: str) -> None:
     """Go on after a pause, or after a change by hand from what stands now."""
-    _order(session, name, "resume")
+    give_order(session, name, "resume")
 
 
 @main.command()
@@ -196,7 +200,7 @@ def resume(session: Session, name: str) -> None:
 @click.pass_obj
 def approve(session: Session, name: str, gate: str) -> None:
     """Open the approval GATE of MODEL's rollout for the present step."""
-    _order(session, name, "approve", gate)
+    give_order(session, name, "approve", gate)
 
 
 @main.command()
@@ -204,7 +208,7 @@ def approve(session: Session, name: str, gate: str) -> None:
 @click.pass_obj
 def promote(session: Session, name: str) -> None:
     """Make the canary the stable version now, whatever the evidence."""
-    _order(session, name, "promote")
+    give_order(session, name, "promote")
 
 
 @main.command()
@@ -215,7 +219,7 @@ def rollback(session: Session, name: str) -> None:
 
     Until the rollback window is over that undoes a promotion too.
     """
-    _order(session, name, "rollback")
+    give_order(session, name, "rollback")
 
 
 @main.command()
@@ -353,7 +357,7 @@ def simulate(
     rules, found = None, []
     if model or (replay and not Path(replay).is_file()):
         outer = click.get_current_context().find_root().params
-        session = Session(project(outer["cwd"].resolve()), outer["stack"], _log)
+        session = Session(project(outer["cwd"].resolve()), outer["stack"], log)
         rules = model_of(session.settings, model).rollout if model else None
         found = session.journal(replay) if replay else []
     objective = (Rules.of(rules) if rules else Rules()).objective
@@ -363,143 +367,6 @@ def simulate(
         click.echo(line, err=True)
 
     click.echo(scenario.run(rules, series, seed, as_json, tell, **world))
-
-
-class _Progress:
-    """Shows a rollout after a look: a line where something new is to be said, or every 15 s."""
-
-    def __init__(self) -> None:
-        self._next, self._last = 0.0, ""
-
-    def __call__(self, rollout: Rollout) -> None:
-        from rollout.views import live
-
-        now = time.time()
-        verdict = rollout.verdict.kind if rollout.verdict else ""
-        if now >= self._next or verdict != self._last:
-            self._next, self._last = now + 15, verdict
-            _log(live.line(rollout, now))
-
-
-def _no_rollout_under_way(session: Session, name: str) -> None:
-    found = session.journal(name)
-    if not found or found[-1].outcome:
-        return
-    last = found[-1]
-    if last.promoted is not None and last.pending is None:
-        return
-    raise RefusedError(
-        f"{name}: a rollout of version {last.canary} is {last.phase} since "
-        f"{time.strftime('%Y-%m-%d %H:%MZ', time.gmtime(last.began))}; `slipway run {name}` "
-        f"goes on with it, `slipway rollback {name}` ends it"
-    )
-
-
-def _nothing_else_to_deploy(session: Session) -> None:
-    """An update takes whatever else was changed with it, so nothing else may be."""
-    changes = session.stack.preview()
-    if changes:
-        listed = "".join(f"\n  {op} {kind} {name}" for op, kind, name in changes[:5])
-        more = f"\n  and {len(changes) - 5} more" if len(changes) > 5 else ""
-        raise RefusedError(
-            f"stack {session.stack.name}: has changes that are not deployed, which a rollout's "
-            f"update would take with it; run `pulumi up` first:{listed}{more}"
-        )
-
-
-def _retire_last(session: Session, name: str, make: Callable[[], Driver]) -> None:
-    """End the rollback window of the last rollout."""
-    last = session.last(name)
-    if last is None or last.outcome:
-        return
-    driver = make()
-    why = "a new version is released"
-    driver.note(journal.decide("retire", why, owner(), plan.retire_acts(driver.rollout)))
-    ended = driver.run(lambda rollout: rollout.pending is None)
-    if ended.outcome != "promoted":
-        raise RefusedError(f"{name}: the last rollout did not end: it is {ended.phase}")
-
-
-def _take_up(session: Session, name: str) -> None:
-    """Begin a rollout from the canary in the configuration, where none is under way."""
-    found = session.journal(name)
-    if found and not found[-1].outcome:
-        return
-    roles = session.stack.read_roles(name)
-    if roles.canary is None:
-        last = (
-            f"; the last rollout: version {found[-1].canary}, {found[-1].outcome}" if found else ""
-        )
-        raise RefusedError(
-            f"{name}: nothing to run{last}; slipway release {name} <version or @alias>"
-        )
-    _nothing_else_to_deploy(session)
-    beginning = begin(
-        session.settings, name, None, roles, session.registry, session.prometheus, owner()
-    )
-    for line in beginning.lines:
-        click.echo(f"  {line}")
-    session.store(name).append(beginning.entry)
-
-
-def _order(session: Session, name: str, order: str, gate: str = "") -> None:
-    """Do it, or have it done by the one who runs the rollout."""
-    model_of(session.settings, name)
-    last = session.last(name)
-    if last is None:
-        raise RefusedError(f"{name}: has no rollout; slipway release {name} <version or @alias>")
-    try:
-        plan.order(last, order, owner(), gate)
-    except ValueError as error:
-        if not (last.stopped and order in ("resume", "rollback", "promote", "step")):
-            raise RefusedError(f"{name}: {error}") from None
-    store, seen = session.store(name), len(session.store(name).entries())
-    store.order(order, by=owner(), gate=gate, rollout=last.id, step=last.step)
-    acts = order in ("promote", "rollback", "step", "resume")
-    told = False
-    while True:
-        try:
-            with session.driver(name, _Progress()) as make:
-                driver = make()
-                driver.obey()
-                rollout = driver.run(lambda rollout: True) if acts else driver.rollout
-            runs = False
-            break
-        except LeaseHeldError as error:
-            if not told:
-                _log(f"{order}: left for {error.holder}, who runs this rollout")
-            told = runs = True
-            found = session.last(name)
-            if found and not store.orders() and (found.pending is None or not acts):
-                rollout = found
-                break
-            time.sleep(0.5)
-    for entry in store.entries()[seen:]:
-        if entry["kind"] == "refused" and entry["by"] == owner():
-            raise RefusedError(f"{name}: {entry['why']}")
-    hint = "" if runs or rollout.outcome else f"nobody runs it: `slipway run {name}` goes on"
-    _finish(rollout, hint, ended_well=order == "rollback")
-
-
-def _finish(rollout: Rollout, hint: str, ended_well: bool = False) -> None:
-    """Say where it stands, and exit with the code that says so."""
-    outcome, model = rollout.outcome, rollout.model
-    if outcome == "promoted" or (outcome == "rolled back" and ended_well):
-        click.echo(f"{model}: version {rollout.canary} is {outcome}")
-    elif outcome:
-        why = rollout.decision.why if rollout.decision else ""
-        click.echo(f"{model}: version {rollout.canary} is {outcome}: {why}")
-        sys.exit(STOPPED if outcome == "superseded" else ROLLED_BACK)
-    elif rollout.stopped:
-        click.echo(
-            f"{model}: stopped, {rollout.paused}; `slipway resume {model}` goes on from what "
-            f"stands, `slipway rollback {model}` gives up",
-            err=True,
-        )
-        sys.exit(STOPPED)
-    else:
-        shown = f"{rollout.phase}, version {rollout.canary} at {rollout.weight} %"
-        click.echo(f"{model}: {shown}" + (f"; {hint}" if hint else ""))
 
 
 def _interrupt(*_: Any) -> None:

@@ -10,9 +10,11 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
+import httpx
 import pytest
+import yaml
 
-from tests.e2e.harness import Load, Walk, ask, http_client, until
+from tests.e2e.harness import PROMETHEUS, Load, Walk, ask, http_client, until
 from tests.e2e.rollouts import (
     BODY,
     CRASHES,
@@ -96,7 +98,22 @@ def test_bad_input_is_one_line_and_changes_nothing(walk: Walk) -> None:
         assert told in done.text
         assert "Traceback" not in done.text
         assert all(line.startswith("slipway: ") for line in done.text.splitlines()), done.text
-    assert walk.stack_file.read_bytes() == before
+    for wrong, told in (
+        ({"rollout": {"gates": [{"name": "broken", "promql": "sum(", "max": 1}]}}, "gates.broken"),
+        ({"rollout": {"steps": [50, 25]}}, "is not a list of rising whole percentages"),
+        ({"prometheus": None}, "slipway:prometheus.url: is not set"),
+    ):
+        content = yaml.safe_load(before)
+        if "prometheus" in wrong:
+            del content["config"]["slipway:prometheus"]["url"]
+        else:
+            content["config"]["slipway:models"]["shop"] |= wrong
+        walk.stack_file.write_text(yaml.safe_dump(content, sort_keys=False))
+        changed = walk.stack_file.read_bytes()
+        done = slipway(walk, "release", "shop", str(OTHER), check=False)
+        assert (done.code, told in done.text) == (2, True), done.text
+        assert walk.stack_file.read_bytes() == changed
+    walk.stack_file.write_bytes(before)
     assert entries(walk) == journal
 
 
@@ -221,8 +238,22 @@ def test_a_slow_version_is_rolled_back(walk: Walk) -> None:
 
 
 def test_a_crash_looping_version_is_rolled_back(walk: Walk) -> None:
-    """Its servers come and go: the gateway's own answers are what shows it."""
+    """Its servers come and go: the gateway's own answers are what shows it, and all are its own."""
+    before = failures_at_the_gateway(GOOD)
     rolled_back(walk, CRASHES, "crash loop", "failures")
+    time.sleep(6)  # a scrape
+    assert failures_at_the_gateway(GOOD) == before
+
+
+def failures_at_the_gateway(version: int) -> float:
+    """Requests for a version of `shop` that ended with a status of 500 or more."""
+    labels = f'model_name="shop",model_version="{version}",response_code_class="5xx"'
+    query = f"sum(envoy_cluster_upstream_rq{{{labels}}})"
+    answer = httpx.get(
+        f"{PROMETHEUS}/api/v1/query", params={"query": query}, trust_env=False, timeout=10
+    )
+    result = answer.json()["data"]["result"]
+    return float(result[0]["value"][1]) if result else 0.0
 
 
 def test_prometheus_away_then_a_change_by_hand(walk: Walk) -> None:
