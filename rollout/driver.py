@@ -34,8 +34,11 @@ VERDICT_SECONDS: Final = 60.0
 """Between two entries of the same verdict, for its bounds change."""
 
 MAX_BACKOFF_SECONDS: Final = 30.0
-FORWARD_ATTEMPTS: Final = 2
-"""Updates that fail before a release or a step is given up; a rollback is never given up."""
+RELEASE_ATTEMPTS: Final = 2
+FORWARD_ATTEMPTS: Final = 5
+"""Updates that fail before a release, and before a step or promotion, is given up: those change a
+route alone, so what fails is likely another's. A rollback is never given up.
+"""
 
 FAULTS: Final = (UpdateError, RegistryError, ConfigurationError, StackError)
 """What may pass: it is said, and tried again."""
@@ -179,7 +182,8 @@ class Driver:
         attempts = decision.failures
         shown = f" ({kind})" if kind else ""
         self._world.log(f"{decision.what}: {act}: FAILED{shown}, attempt {attempts}: {error}")
-        hopeless = kind == "failed" and attempts >= FORWARD_ATTEMPTS
+        most = RELEASE_ATTEMPTS if self.rollout.step < 0 else FORWARD_ATTEMPTS
+        hopeless = kind == "failed" and attempts >= most
         if hopeless and decision.what in ("step", "promote") and self.rollout.promoted is None:
             why = f"the update failed {attempts} times: {error}"
             acts = plan.rollback_acts(self.rollout)

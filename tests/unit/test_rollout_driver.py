@@ -575,10 +575,16 @@ def to_window(machine: Machine) -> Rollout:
     )
 
 
-def test_a_promotion_that_fails_twice_is_rolled_back(machine: Machine) -> None:
+def test_a_promotion_that_fails_again_and_again_is_rolled_back(machine: Machine) -> None:
     to_last_step(machine)
-    machine.update_faults.extend([failed("failed")] * 2)
+    machine.update_faults.extend([failed("failed")] * 5)
     machine.assert_rolled_back(machine.run())
+
+
+def test_a_step_is_not_given_up_for_an_update_that_fails_for_a_while(machine: Machine) -> None:
+    to_last_step(machine)
+    machine.update_faults.extend([failed("failed")] * 4)
+    machine.assert_promoted(machine.run())
 
 
 def test_the_window_changed_by_hand_can_still_be_rolled_back(machine: Machine) -> None:
