@@ -63,6 +63,12 @@ class Sticky(Section):
         if bool(self.header) == bool(self.cookie):
             found = {"header": self.header, "cookie": self.cookie} if self.header else None
             raise between_keys("takes one of header and cookie", found)
+        if self.header in ("host", "cookie", "set-cookie", "x-canary"):
+            raise PydanticCustomError(
+                "slipway",
+                "names no client; take a header of yours, such as x-user",
+                {"at": "header", "value": self.header},
+            )
         if self.header and "ttl" in self.model_fields_set:
             found = {"header": self.header, "ttl": self.ttl}
             raise between_keys("has a ttl, which belongs to a cookie", found)
@@ -101,6 +107,18 @@ class Gate(Section):
                 "has a promql without max or min"
                 if self.promql
                 else "has a max or min, which belong to a promql",
+                {"at": "name", "value": self.name},
+            )
+        if self.max is not None and self.min is not None and self.max < self.min:
+            raise PydanticCustomError(
+                "slipway",
+                f"is less than the min of {self.min:g}, so no number would do",
+                {"at": "max", "value": self.max},
+            )
+        if self.name == "predictions":
+            raise PydanticCustomError(
+                "slipway",
+                "is the name of the built-in check of predictions; take another",
                 {"at": "name", "value": self.name},
             )
         if self.approval and self.then == "roll back":

@@ -14,13 +14,14 @@ from rollout.driver import Driver
 from rollout.journal import Rollout
 from rollout.release import RefusedError, begin, model_of
 from rollout.session import Session, owner
+from rollout.views.summary import clean
 
 PROMOTED, ROLLED_BACK, BAD_INPUT, STOPPED = 0, 1, 2, 3
 
 
 def log(line: str) -> None:
-    """Print a line with the time of day."""
-    click.echo(f"{time.strftime('%H:%M:%S')}  {line.rstrip()}")
+    """Print a line with the time of day; what came from outside steers no terminal."""
+    click.echo(f"{time.strftime('%H:%M:%S')}  {clean(line)}")
 
 
 class Progress:
@@ -147,7 +148,7 @@ def finish(rollout: Rollout, hint: str, ended_well: bool = False) -> None:
         click.echo(f"{model}: version {rollout.canary} is {outcome}")
     elif outcome:
         why = rollout.decision.why if rollout.decision else ""
-        click.echo(f"{model}: version {rollout.canary} is {outcome}: {why}")
+        click.echo(clean(f"{model}: version {rollout.canary} is {outcome}: {why}"))
         sys.exit(STOPPED if outcome == "superseded" else ROLLED_BACK)
     elif rollout.stopped:
         click.echo(

@@ -100,6 +100,11 @@ def begin(
     registry.ready(name, canary, model.allow_pickle)
     lines = _compatible(name, roles.stable, canary, registry, force)
     _check_evidence(name, model, roles.stable, prometheus)
+    if model.sticky:
+        lines.append(
+            "sticky: requests of one client stay together, so with few clients, or a client that "
+            "sends bad requests, chance weighs more than the gate allows for"
+        )
     if forecasting:
         lines += _forecast(name, model, roles.stable, prometheus)
     entry = journal.begin(

@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from rollout.adapters.exchange import Answer, NoAnswerError, exchange
+from rollout.adapters.exchange import Answer, NoAnswerError, exchange, place
 from rollout.adapters.prometheus import Prometheus, PrometheusError, quoted
 from rollout.journal import Rollout
 from settings_rollout import Gate, Predictions
@@ -27,6 +27,10 @@ MIN_COMPARISONS: Final = 500
 """From here on the share of disagreements is taken as it is, where nothing is proven."""
 MIN_PSI: Final = 200
 """Comparisons before a population stability index says anything."""
+SURE_PSI: Final = 2000
+"""Comparisons before one that is too high is no accident of few values in ten bins."""
+REFUSALS: Final = (403, 409, 422)
+"""Statuses by which a webhook refuses; any other but 200 to 299 is no answer."""
 WEBHOOK_SECONDS: Final = 5.0
 WEBHOOK_BYTES: Final = 65536
 MODELS_NAMESPACE: Final = "models"
@@ -174,10 +178,10 @@ def _webhook(url: str, context: Context) -> tuple[State, str]:
     if 200 <= answer.status < 300:
         refusal = _refusal(answer)
         if refusal is not None:
-            return "closed", f"{url} refuses{refusal}"
-        return "open", f"{url} agrees"
-    state: State = "closed" if 400 <= answer.status < 500 else "silent"
-    return state, f"{url} answered with status {answer.status}"
+            return "closed", f"{place(url)} refuses{refusal}"
+        return "open", f"{place(url)} agrees"
+    state: State = "closed" if answer.status in REFUSALS else "silent"
+    return state, f"{place(url)} answered with status {answer.status}"
 
 
 def _refusal(answer: Answer) -> str | None:
@@ -199,39 +203,58 @@ def _approval(name: str, context: Context, approvals: set[tuple[str, int]]) -> t
 
 
 def _compared(wanted: Predictions, context: Context, prometheus: Prometheus) -> tuple[State, str]:
-    names = {
-        "comparisons": "model_comparisons_total",
-        "disagreements": "model_disagreements_total",
-        "psi": "model_prediction_psi",
-    }
-    # The maximum of the indices, the sum of the counts, in one look, so that they go together.
     of = (
         f"model_name={quoted(context.model)},"
         f'model_version="{context.canary}",against="{context.stable}"'
     )
+    # The maximum of the indices, the sum of the counts, in one look, so that they go together.
+    asked = {
+        "comparisons": f"sum(model_comparisons_total{{{of}}})",
+        "disagreements": f"sum(model_disagreements_total{{{of}}})",
+        "unanswered": f'sum(model_comparison_errors_total{{{of},side="shadow"}})',
+        "psi": f"max(model_prediction_psi{{{of}}})",
+    }
     query = " or ".join(
-        f'label_replace({"max" if key == "psi" else "sum"}({name}{{{of}}}), "is", "{key}", "", "")'
-        for key, name in names.items()
+        f'label_replace({promql}, "is", "{key}", "", "")' for key, promql in asked.items()
     )
     try:
         found = {labels.get("is", ""): value for labels, value in prometheus.table(query)}
     except PrometheusError as error:
         return "silent", str(error)
-    trials, hits = found.get("comparisons", math.nan), found.get("disagreements", math.nan)
-    if not (0 <= hits <= trials < math.inf):
+    nothing = math.nan
+    trials, hits = found.get("comparisons", nothing), found.get("disagreements", nothing)
+    # What stable answered and the canary did not is as different as can be.
+    unanswered = found.get("unanswered", 0.0)
+    if not (0 <= hits <= trials < math.inf and 0 <= unanswered < math.inf):
         return "silent", "no comparisons of canary and stable are known"
-    psi = found.get("psi", math.nan)
-    limit = min(wanted.max_disagreement, 0.9999)
-    share = hits / max(trials, 1)
+    hits, trials = hits + unanswered, trials + unanswered
     seen = f"{hits:g} of {trials:g} predictions differ"
-    if log_wealth(hits, trials, limit, above=True) >= math.log(1 / ALPHA):
+    seen += f", {unanswered:g} of them for want of an answer" if unanswered else ""
+    state = _disagreement(hits, trials, wanted.max_disagreement)
+    if state == "closed":
         return "closed", f"{seen}, which is surely more than {wanted.max_disagreement:.4g}"
+    psi = found.get("psi", nothing)
+    over = f"the population stability index {psi:.3g} is over {wanted.max_psi:g}"
     if trials >= MIN_PSI and psi > wanted.max_psi:
-        return "closed", f"the population stability index {psi:.3g} is over {wanted.max_psi:g}"
-    proven = log_wealth(hits, trials, limit, above=False) >= math.log(1 / ALPHA)
-    fewer = proven or (trials >= MIN_COMPARISONS and share <= wanted.max_disagreement)
-    if not fewer or trials < MIN_PSI:
+        if trials >= SURE_PSI:
+            return "closed", over
+        return (
+            "silent",
+            f"{over}, which {SURE_PSI} comparisons tell for sure, and {trials:g} do not",
+        )
+    if state == "silent" or trials < MIN_PSI:
         return "silent", f"{seen}: not known yet on which side of {wanted.max_disagreement:.4g}"
     if not psi <= wanted.max_psi:
         return "silent", f"{seen}, but there is no population stability index"
     return "open", f"{seen}; the population stability index is {psi:.3g}"
+
+
+def _disagreement(hits: float, trials: float, most: float) -> State:
+    if most >= 1:
+        return "open" if trials >= MIN_COMPARISONS else "silent"
+    proof = math.log(1 / ALPHA)
+    if log_wealth(hits, trials, most, above=True) >= proof:
+        return "closed"
+    if log_wealth(hits, trials, most, above=False) >= proof:
+        return "open"
+    return "open" if trials >= MIN_COMPARISONS and hits <= most * trials else "silent"

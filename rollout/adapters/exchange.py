@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import queue
 import ssl
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Coroutine, Mapping
 from functools import cache
 from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -38,8 +41,10 @@ def exchange(
 
     No proxy of the environment is used and no redirect followed. Not for use in an event loop.
 
-    Raises NoAnswerError with one line.
+    Raises NoAnswerError with one line, which tells no more of the address than its host: paths may
+    be secrets.
     """
+    shown = place(url)
 
     async def ask() -> Answer:
         # Every answer comes whole or not at all, however slowly its bytes drip.
@@ -53,20 +58,51 @@ def exchange(
                 async for part in response.aiter_bytes():
                     received += part
                     if len(received) > limit:
-                        raise NoAnswerError(f"{url} sent more than {limit} bytes")
+                        raise NoAnswerError(f"{shown} sent more than {limit} bytes")
                 return Answer(response.status_code, response.headers, bytes(received))
 
     try:
-        return asyncio.run(ask())
+        return _within(timeout, ask)
     except (TimeoutError, httpx.TimeoutException):
-        raise NoAnswerError(f"{url} did not answer within {timeout:g} s") from None
+        raise NoAnswerError(f"{shown} did not answer within {timeout:g} s") from None
     # An address that cannot be may end in any of the last three.
     except (
         httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, OverflowError, ExceptionGroup
     ) as error:  # fmt: skip
         raise NoAnswerError(
-            f"{url} did not answer: {' '.join(str(error).split()) or type(error).__name__}"
+            f"{shown} did not answer: {' '.join(str(error).split()) or type(error).__name__}"
         ) from None
+
+
+def place(url: str) -> str:
+    """`https://gate.example:8443`, of any address there."""
+    try:
+        parts = urlsplit(url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    except ValueError:
+        return "an address that cannot be"
+
+
+def _within(seconds: float, ask: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer:
+    """What `ask` gives. Raises TimeoutError if that takes longer: the name of a host is looked up
+    by a thread that nothing can stop, so it is left behind.
+    """
+    answers: queue.SimpleQueue[Answer | BaseException] = queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            answers.put(asyncio.run(ask()))
+        except BaseException as error:
+            answers.put(error)
+
+    threading.Thread(target=work, daemon=True, name="exchange").start()
+    try:
+        found = answers.get(timeout=seconds + 0.5)
+    except queue.Empty:
+        raise TimeoutError from None
+    if isinstance(found, BaseException):
+        raise found
+    return found
 
 
 @cache

@@ -108,8 +108,9 @@ class Comparer:
             self.comparisons.dropped.inc()
             return Response(status_code=204)
         query = f"?{request.url.query}" if request.url.query else ""
+        path = request.scope["raw_path"].decode("ascii", "ignore")
         headers = {name: request.headers[name] for name in _HEADERS if name in request.headers}
-        copied = Copied(f"{request.url.path}{query}", headers, body)
+        copied = Copied(f"{path}{query}", headers, body)
         loop = asyncio.get_running_loop()
         work = loop.run_in_executor(self._threads, self._compare, kind, copied)
         self._underway.add(work)
@@ -139,13 +140,15 @@ class Comparer:
 
     def _compare(self, kind: Kind, copied: Copied) -> None:
         answers = []
+        # Both are asked, whatever the first says: each counts the copy among its own requests.
         for name, side in self._sides.items():
             try:
                 answers.append(side.ask(copied))
             except NoAnswerError as error:
                 self.comparisons.failed(name)
                 _complain(f"{name} gives no answer", error)
-                return
+        if len(answers) < len(self._sides):
+            return
         try:
             self.comparisons.compared(kind, answers[0], answers[1])
         except UnreadableError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ from rollout.adapters.checks import (
     opinions,
 )
 from rollout.adapters.configuration import Roles
+from rollout.adapters.exchange import NoAnswerError, exchange
 from rollout.adapters.prometheus import Prometheus
 from settings_rollout import Gate, Predictions, Rollout
 from tests.unit.rollout_server import Asked, Handler, Respond, Server, hang, serving
@@ -87,7 +89,7 @@ def test_a_prometheus_that_does_not_answer_is_silent() -> None:
     gate = Gate(name="errors", promql="up", min=1.0)
     (found,) = open_gates([gate], CONTEXT, NOBODY, set())
     assert found.state == SILENT
-    assert found.line.startswith("gate errors: http://127.0.0.1:9/api/v1/query did not answer: ")
+    assert found.line.startswith("gate errors: http://127.0.0.1:9 did not answer: ")
 
 
 def test_placeholders() -> None:
@@ -145,6 +147,9 @@ def status(code: int, body: str = "") -> Respond:
         ),
         (202, '{"open": false, "reason": null}', CLOSED, "refuses"),
         (403, "", CLOSED, "answered with status 403"),
+        (409, "", CLOSED, "answered with status 409"),
+        (404, "", SILENT, "answered with status 404"),
+        (429, "", SILENT, "answered with status 429"),
         (302, "", SILENT, "answered with status 302"),
         (500, "", SILENT, "answered with status 500"),
         (503, '{"open": true}', SILENT, "answered with status 503"),
@@ -152,7 +157,7 @@ def status(code: int, body: str = "") -> Respond:
 )
 def test_what_a_webhook_says(code: int, body: str, state: str, line: str) -> None:
     found, asked = webhook(status(code, body))
-    assert (found.state, found.line) == (state, f"gate freeze: HERE/hook {line}")
+    assert (found.state, found.line) == (state, f"gate freeze: HERE {line}")
     assert len(asked) == 1
 
 
@@ -218,8 +223,13 @@ def test_some_gates_are_asked_before_promotion_alone() -> None:
 # Predictions
 
 
-def comparer(trials: object, hits: object, psi: object) -> str:
-    values = {"comparisons": trials, "disagreements": hits, "psi": psi}
+def comparer(trials: object, hits: object, psi: object, unanswered: object = None) -> str:
+    values = {
+        "comparisons": trials,
+        "disagreements": hits,
+        "psi": psi,
+        "unanswered": unanswered,
+    }
     result = [
         {"metric": {"is": key}, "value": [1, str(value)]}
         for key, value in values.items()
@@ -243,7 +253,8 @@ def compared(trials: object, hits: object, psi: object, **wanted: float) -> Gate
         (200, 25, 0.01, CLOSED),  # proven above
         (30, 15, "NaN", CLOSED),
         (2000, 105, 0.01, SILENT),  # above, but not surely
-        (200, 0, 0.2001, CLOSED),
+        (200, 0, 0.2001, SILENT),
+        (2000, 0, 0.2001, CLOSED),
         (199, 0, 9, SILENT),
         (200, 0, 0.2, OPEN),
         (500, 0, "NaN", SILENT),
@@ -267,7 +278,7 @@ def test_what_is_said_of_predictions() -> None:
     assert compared(200, 25, 0.01).line == (
         "predictions: 25 of 200 predictions differ, which is surely more than 0.05"
     )
-    assert compared(500, 20, 0.314).line == (
+    assert compared(2500, 20, 0.314).line == (
         "predictions: the population stability index 0.314 is over 0.2"
     )
     assert compared(100, 4, 0.1).line == (
@@ -275,7 +286,32 @@ def test_what_is_said_of_predictions() -> None:
     )
 
 
+def test_what_the_canary_does_not_answer_is_a_difference() -> None:
+    with serving(comparer(600, 0, 0.01, 600)) as server:
+        found = compare(Predictions(), CONTEXT, Prometheus(server.url))
+    assert (found.state, found.line) == (
+        CLOSED,
+        "predictions: 600 of 1200 predictions differ, 600 of them for want of an answer, which is "
+        "surely more than 0.05",
+    )
+
+
+def test_a_name_that_takes_too_long_to_look_up_is_no_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def slow(*_: object, **__: object) -> list[object]:
+        time.sleep(3)
+        return []
+
+    monkeypatch.setattr("socket.getaddrinfo", slow)
+    start = time.monotonic()
+    with pytest.raises(NoAnswerError, match="did not answer within"):
+        exchange("http://gate.example/secret", body={}, timeout=0.3)
+    assert time.monotonic() - start < 2
+
+
 def test_every_disagreement_may_be_allowed() -> None:
+    assert compared(10**6, 10**6, 0.1, max_disagreement=1.0).state == OPEN
     assert compared(500, 500, 0.1, max_disagreement=1.0).state == OPEN
     assert compared(500, 500, 0.1, max_disagreement=0.9).state == CLOSED
 

@@ -68,6 +68,10 @@ def told(rollout: Any, line: str) -> None:
             'sticky: {"header": "x-user", "ttl": "1h"} has a ttl, which belongs to a cookie',
         ),
         (
+            {"sticky": {"header": "x-canary"}},
+            'sticky.header: "x-canary" names no client; take a header of yours, such as x-user',
+        ),
+        (
             {"sticky": {"header": "X-User"}},
             'sticky.header: "X-User" is not a header\'s name in lower case',
         ),
@@ -180,6 +184,19 @@ def test_a_bad_rollout_is_one_line(rollout: Any, line: str) -> None:
         (
             CALL | {"webhook": "gate"},
             '.webhook: "gate" is not a URL such as https://gate.example/churn',
+        ),
+        (
+            OPEN | {"then": "roll back"},
+            '.then: "roll back" would roll back until somebody approves; an approval holds, and '
+            "`slipway rollback` rolls back",
+        ),
+        (
+            QUERY | {"min": 2},
+            ".max: 1.0 is less than the min of 2, so no number would do",
+        ),
+        (
+            OPEN | {"name": "predictions"},
+            '.name: "predictions" is the name of the built-in check of predictions; take another',
         ),
         (OPEN | {"then": "wait"}, '.then: "wait" is not one of hold or roll back'),
         (OPEN | {"before": "x"}, '.before: "x" is not one of each step or promotion'),
