@@ -32,6 +32,14 @@ class Surroundings:
     tracking_namespace: pulumi.Input[str]
     monitoring_namespace: pulumi.Input[str]
 
+    @property
+    def clients(self) -> list[common.Manifest]:
+        """Who may reach every server, as a NetworkPolicy names them: gateways and Prometheus."""
+        return [
+            network.pods({"istio": "ingress"}, istio.INGRESS_NAMESPACE),
+            network.pods(prometheus.selector(), self.monitoring_namespace),
+        ]
+
 
 @dataclass(frozen=True)
 class ModelServerArgs:
@@ -78,8 +86,7 @@ class ModelServer(pulumi.ComponentResource):
             opts=child(self),
         )
         clients = [
-            network.pods({"istio": "ingress"}, istio.INGRESS_NAMESPACE),
-            network.pods(prometheus.selector(), around.monitoring_namespace),
+            *around.clients,
             # Whether there is one or not: a shadow that comes or goes changes no server.
             network.pods(comparer.selector(args.model), around.namespace),
         ]

@@ -12,7 +12,7 @@ from pulumi_kubernetes.networking.v1 import NetworkPolicy
 
 from settings import Model
 
-from .manifests import common, istio, network, prometheus
+from .manifests import common, network
 from .manifests import comparer as manifests
 from .manifests import model_server as servers
 from .model_route import Served
@@ -65,10 +65,6 @@ class ShadowComparer(pulumi.ComponentResource):
             automount_service_account_token=False,
             opts=child(self),
         )
-        clients = [
-            network.pods({"istio": "ingress"}, istio.INGRESS_NAMESPACE),
-            network.pods(prometheus.selector(), around.monitoring_namespace),
-        ]
         compared = [
             network.pods(servers.selector(args.name, version), around.namespace)
             for version in versions
@@ -76,7 +72,7 @@ class ShadowComparer(pulumi.ComponentResource):
         policy = NetworkPolicy(
             f"{name}-policy",
             metadata=metadata,
-            spec=manifests.network_policy(args.name, clients, compared),
+            spec=manifests.network_policy(args.name, around.clients, compared),
             opts=child(self),
         )
         service = Service(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import click
 
-from rollout import journal, plan
+from rollout import plan
 from rollout.adapters.store import LeaseHeldError
 from rollout.driver import Driver
 from rollout.journal import Rollout
@@ -16,7 +16,7 @@ from rollout.release import RefusedError, begin, model_of
 from rollout.session import Session, owner
 from rollout.views.summary import clean
 
-PROMOTED, ROLLED_BACK, BAD_INPUT, STOPPED = 0, 1, 2, 3
+ROLLED_BACK, BAD_INPUT, STOPPED = 1, 2, 3
 
 
 def log(line: str) -> None:
@@ -42,10 +42,9 @@ class Progress:
 
 def no_rollout_under_way(session: Session, name: str) -> None:
     """Raise RefusedError while one is, unless only its rollback window is left."""
-    found = session.journal(name)
-    if not found or found[-1].outcome:
+    last = session.last(name)
+    if last is None or last.outcome:
         return
-    last = found[-1]
     if last.promoted is not None and last.pending is None:
         return
     raise RefusedError(
@@ -74,7 +73,7 @@ def retire_last(session: Session, name: str, make: Callable[[], Driver]) -> None
         return
     driver = make()
     why = "a new version is released"
-    driver.note(journal.decide("retire", why, owner(), plan.retire_acts(driver.rollout)))
+    driver.note(plan.retire(driver.rollout, why, owner()))
     ended = driver.run(lambda rollout: rollout.pending is None)
     if ended.outcome != "promoted":
         raise RefusedError(f"{name}: the last rollout did not end: it is {ended.phase}")
@@ -82,16 +81,14 @@ def retire_last(session: Session, name: str, make: Callable[[], Driver]) -> None
 
 def take_up(session: Session, name: str) -> None:
     """Begin a rollout from the canary in the configuration, where none is under way."""
-    found = session.journal(name)
-    if found and not found[-1].outcome:
+    last = session.last(name)
+    if last is not None and not last.outcome:
         return
     roles = session.stack.read_roles(name)
     if roles.canary is None:
-        last = (
-            f"; the last rollout: version {found[-1].canary}, {found[-1].outcome}" if found else ""
-        )
+        ended = f"; the last rollout: version {last.canary}, {last.outcome}" if last else ""
         raise RefusedError(
-            f"{name}: nothing to run{last}; slipway release {name} <version or @alias>"
+            f"{name}: nothing to run{ended}; slipway release {name} <version or @alias>"
         )
     nothing_else_to_deploy(session)
     beginning = begin(
@@ -111,11 +108,11 @@ def give_order(session: Session, name: str, order: str, gate: str = "") -> None:
     try:
         plan.order(last, order, owner(), gate)
     except ValueError as error:
-        if not (last.stopped and order in ("resume", "rollback", "promote", "step")):
+        if not (last.stopped and order in plan.MOVING):
             raise RefusedError(f"{name}: {error}") from None
     store, seen = session.store(name), len(session.store(name).entries())
     store.order(order, by=owner(), gate=gate, rollout=last.id, step=last.step)
-    acts = order in ("promote", "rollback", "step", "resume")
+    acts = order in plan.MOVING
     told = False
     while True:
         try:

@@ -119,7 +119,7 @@ class Driver:
                 if given.get("rollout") != self.rollout.id:
                     raise ValueError("it was for a rollout that is over")
                 stopped = self.rollout.stopped
-                if stopped and name in ("resume", "rollback", "promote", "step"):
+                if stopped and name in plan.MOVING:
                     self._resume_from_change(by, deploy=name == "resume")
                 if not (stopped and name == "resume"):
                     self.note(
@@ -186,8 +186,7 @@ class Driver:
         hopeless = kind == "failed" and attempts >= most
         if hopeless and decision.what in ("step", "promote") and self.rollout.promoted is None:
             why = f"the update failed {attempts} times: {error}"
-            acts = plan.rollback_acts(self.rollout)
-            self.note(journal.decide("roll back", why, self._by, acts))
+            self.note(plan.roll_back(self.rollout, why, self._by))
             return
         if decision.what != "roll back" and self.rollout.step >= 0:
             # The canary has requests while this goes on.
@@ -207,7 +206,7 @@ class Driver:
             return {"kind": "end", "outcome": outcome[decision.what]}
         if rollout.step < 0 and rollout.paused is None:
             why = f"version {rollout.canary} is released"
-            return journal.decide("step", why, rollout.by, plan.step_acts(rollout, 0), 0)
+            return plan.forward(rollout, why, rollout.by)
         return None
 
     # What there is to see is seen
@@ -234,7 +233,7 @@ class Driver:
         if now < promoted + duration_seconds(window):
             return None
         why = f"the rollback window of {window} is over"
-        return journal.decide("retire", why, self._by, plan.retire_acts(self.rollout))
+        return plan.retire(self.rollout, why, self._by)
 
     def _judge(self, now: float) -> Verdict:
         rollout = self.rollout

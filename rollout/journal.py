@@ -21,12 +21,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 import settings_rollout
 from rollout.adapters.configuration import Roles
-from rollout.judge.evidence import Block, Counts
+from rollout.judge.evidence import Block, Counts, added
 
 Entry = Mapping[str, Any]
 What = Literal["step", "promote", "retire", "roll back"]
@@ -192,10 +191,10 @@ class Rollout:
 
     def totals(self) -> tuple[Counts, Counts]:
         """Canary's and stable's counts over the whole rollout."""
-        canary, stable = Counts(), Counts()
-        for block in self.blocks:
-            canary, stable = canary + block.canary, stable + block.stable
-        return canary, stable
+        return (
+            added(block.canary for block in self.blocks),
+            added(block.stable for block in self.blocks),
+        )
 
 
 def plain_roles(roles: Roles) -> dict[str, Any]:
@@ -431,9 +430,8 @@ def _read_act(plain: Mapping[str, Any]) -> Act:
 
 
 def _time(entry: Entry) -> float:
-    """Seconds since 1970 of an entry's `at`, which is a number or an ISO time with its offset."""
+    """Seconds since 1970 of an entry's `at`."""
     at = entry["at"]
-    if isinstance(at, int | float):
-        return float(at)
-    moment = datetime.fromisoformat(at)
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    if not isinstance(at, int | float):
+        raise TypeError(f"its time is {at!r}")
+    return float(at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rollout import journal
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion"
 GATE = "the gate"
+
+# Orders that move a rollout, which one that is stopped takes too.
+MOVING = ("resume", "rollback", "promote", "step")
 
 
 def step_acts(rollout: Rollout, step: int) -> tuple[Act, ...]:
@@ -35,8 +39,7 @@ def promote_acts(rollout: Rollout) -> tuple[Act, ...]:
 
 def retire_acts(rollout: Rollout) -> tuple[Act, ...]:
     """The version before is not kept any longer."""
-    roles = rollout.roles
-    return (SetRoles(Roles(roles.stable, roles.canary, roles.weight, None, roles.shadow)),)
+    return (SetRoles(replace(rollout.roles, previous=None)),)
 
 
 def rollback_acts(rollout: Rollout) -> tuple[Act, ...]:
@@ -57,6 +60,29 @@ def rollback_acts(rollout: Rollout) -> tuple[Act, ...]:
     return SetRoles(zero), SetRoles(before)
 
 
+def forward(rollout: Rollout, why: str, by: str) -> dict[str, Any]:
+    """The decision for the next step, or for promotion after the last."""
+    step = rollout.step + 1
+    if step == len(rollout.steps):
+        return promote(rollout, why, by)
+    return journal.decide("step", why, by, step_acts(rollout, step), step)
+
+
+def promote(rollout: Rollout, why: str, by: str) -> dict[str, Any]:
+    """The decision for promotion."""
+    return journal.decide("promote", why, by, promote_acts(rollout))
+
+
+def retire(rollout: Rollout, why: str, by: str) -> dict[str, Any]:
+    """The decision to end the rollback window."""
+    return journal.decide("retire", why, by, retire_acts(rollout))
+
+
+def roll_back(rollout: Rollout, why: str, by: str) -> dict[str, Any]:
+    """The decision to give up."""
+    return journal.decide("roll back", why, by, rollback_acts(rollout))
+
+
 def decide(rollout: Rollout, verdict: Verdict) -> dict[str, Any] | None:
     """The journal's next entry, or None where there is nothing to do but wait.
 
@@ -64,19 +90,16 @@ def decide(rollout: Rollout, verdict: Verdict) -> dict[str, Any] | None:
     """
     why = "; ".join(verdict.reasons)
     if verdict.kind == "roll back" and not verdict.for_want_of_evidence:
-        return journal.decide("roll back", why, GATE, rollback_acts(rollout))
+        return roll_back(rollout, why, GATE)
     if rollout.paused is not None or rollout.promoted is not None:
         return None
     if verdict.kind == "roll back":
         if rollout.rules.without_evidence == "pause":
             return {"kind": "pause", "why": why, "by": GATE}
-        return journal.decide("roll back", why, GATE, rollback_acts(rollout))
+        return roll_back(rollout, why, GATE)
     if verdict.kind != "advance":
         return None
-    if rollout.step == len(rollout.steps) - 1:
-        return journal.decide("promote", why, GATE, promote_acts(rollout))
-    step = rollout.step + 1
-    return journal.decide("step", why, GATE, step_acts(rollout, step), step)
+    return forward(rollout, why, GATE)
 
 
 def order(
@@ -95,7 +118,7 @@ def order(
         raise ValueError("the rollout is being rolled back already")
     match name:
         case "rollback":
-            return journal.decide("roll back", why, by, rollback_acts(rollout))
+            return roll_back(rollout, why, by)
         case "pause":
             if rollout.paused is not None:
                 raise ValueError("the rollout is paused already")
@@ -116,9 +139,7 @@ def order(
         raise ValueError("an update is under way; order it again when it is done")
     if step is not None and step != rollout.step:
         raise ValueError("a step was taken since; look at `slipway status` and order it again")
-    if name == "promote" or rollout.step == len(rollout.steps) - 1:
-        return journal.decide("promote", why, by, promote_acts(rollout))
-    return journal.decide("step", why, by, step_acts(rollout, rollout.step + 1), rollout.step + 1)
+    return promote(rollout, why, by) if name == "promote" else forward(rollout, why, by)
 
 
 def _approval(rollout: Rollout, by: str, gate: str, step: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from rollout.adapters import samples
 from rollout.adapters.exchange import Answer, NoAnswerError, exchange
 from rollout.adapters.samples import Series
-from rollout.judge.evidence import METRICS, Counts, Reading
+from rollout.judge.evidence import METRICS, Counts, Reading, added
 
 MAX_SECONDS: Final = 3600
 """How far back a reading goes."""
@@ -110,7 +110,7 @@ class Prometheus:
         if start >= end:
             return None
         found = samples.blocks(series, version, version, start, end)
-        total = sum((block.canary for block in found.blocks), Counts())
+        total = added(block.canary for block in found.blocks)
         return _rates(total, objective, end - start) if total.requests or total.arrived else None
 
     def number(self, promql: str) -> float | str:

@@ -200,7 +200,7 @@ class Stack:
             return None
         shadow = found.get("shadow")
         if shadow is not None and not isinstance(shadow, dict):
-            configured = configuration.roles(_text(self._content(), self.file), model).shadow
+            configured = configuration.roles(self.text(), model).shadow
             same = configured is not None and configured[0] == int(shadow)
             shadow = {"version": shadow, "percent": configured[1] if configured and same else 100}
         canary, previous = found.get("canary"), found.get("previous")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -63,6 +63,11 @@ class Counts:
         """From what `plain` gave."""
         requests, errors, buckets, arrived, failed = plain
         return cls(requests, errors, tuple(buckets), arrived, failed)
+
+
+def added(counts: Iterable[Counts]) -> Counts:
+    """The sum."""
+    return sum(counts, Counts())
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from html import escape
 from typing import Any, Final
 
 from rollout.journal import Entry, Rollout
-from rollout.judge.evidence import METRICS, Block
+from rollout.judge.evidence import METRICS, Block, added
 from rollout.views import panels, plots, summary, timeline
 from rollout.views.series import series
-from rollout.views.summary import added, between, clean, latency, percent, quantile, span
+from rollout.views.summary import between, clean, latency, percent, quantile, span
 from rollout.views.timeline import Event
 
 _STYLE: Final = """

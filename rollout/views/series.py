@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rollout.journal import Rollout
-from rollout.judge.evidence import METRICS, Block, Counts
+from rollout.judge.evidence import METRICS, Block, Counts, added
 from rollout.judge.gate import Gate
 from rollout.judge.rules import Rules
-from rollout.views.summary import QUANTILES, added, objective, quantile
+from rollout.views.summary import QUANTILES, objective, quantile
 
 Array = NDArray[Any]
 VERSIONS: Final = ("canary", "stable")

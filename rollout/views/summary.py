@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from rollout.journal import Rollout
-from rollout.judge.evidence import Block, Counts
+from rollout.judge.evidence import Block, Counts, added
 from rollout.judge.rules import LIMITED, Rules
 from settings_rollout import LATENCY_BOUNDS
 from settings_types import duration_seconds
@@ -130,14 +130,6 @@ def sides(rollout: Rollout) -> tuple[Side, Side]:
         Side(canary, added(block.canary for block in late), seconds),
         Side(stable, added(block.stable for block in late), seconds),
     )
-
-
-def added(counts: Iterable[Counts]) -> Counts:
-    """The sum."""
-    total = Counts()
-    for each in counts:
-        total = total + each
-    return total
 
 
 def between(blocks: Iterable[Block], start: float, end: float) -> list[Block]:
