@@ -28,6 +28,10 @@ class PrometheusError(Exception):
     """Prometheus did not answer, or not as it should; the message says which, and how."""
 
 
+FOUND_SECONDS: Final = 20.0
+"""Within which a pod that has just become ready is found and scraped."""
+
+
 @dataclass(frozen=True)
 class Rates:
     """How a version fared, as a forecast needs it.
@@ -164,14 +168,18 @@ class Prometheus:
         selector = _selector([samples.REQUESTS], model, (version,))
         return len(self.table(f"count by (namespace, pod) ({selector})"))
 
-    def ready(self, model: str, version: int) -> str | None:
-        """Why it can tell nothing of the version now, or None if it can."""
+    def ready(self, model: str, version: int, patience: float = FOUND_SECONDS) -> str | None:
+        """Why it can tell nothing of the version now, or None if it can. A pod that has just come
+        is waited for, `patience` seconds at most.
+        """
+        until = time.monotonic() + patience
         try:
-            pods = self.pods(model, version)
+            while not self.pods(model, version):
+                if time.monotonic() >= until:
+                    return f"{self.url} scrapes no pod of version {version} of {model}"
+                time.sleep(1)
         except PrometheusError as error:
             return str(error)
-        if not pods:
-            return f"{self.url} scrapes no pod of version {version} of {model}"
         return None
 
     def _series(

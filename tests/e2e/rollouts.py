@@ -168,6 +168,14 @@ def entries(walk: Walk) -> list[dict[str, Any]]:
     ]
 
 
+def holder(walk: Walk) -> int | None:
+    """The process that has the lease of `shop`."""
+    with contextlib.suppress(FileNotFoundError):
+        lease = walk.project / ".slipway/rollouts/dev/shop/lease.json"
+        return int(json.loads(lease.read_text())["process"]["pid"])
+    return None
+
+
 def outcome(walk: Walk) -> str | None:
     """The outcome of the last rollout, None while it has none."""
     last = entries(walk)[-1]

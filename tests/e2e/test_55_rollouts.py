@@ -5,6 +5,7 @@ fault, and nothing that the canary itself did not fail.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections import Counter
@@ -30,6 +31,7 @@ from tests.e2e.rollouts import (
     assert_only,
     await_stable,
     entries,
+    holder,
     journal_says,
     outcome,
     register,
@@ -145,6 +147,7 @@ def test_promotion_in_spite_of_kills(walk: Walk) -> None:
             # Every other time the update that it began is killed with it.
             runner.kill_all() if number % 2 else runner.kill()
             runner = Runner(walk)
+        until("the last to take it up", lambda: holder(walk) == runner.process.pid, 60, 0.05)
         second = slipway(walk, "run", "shop", check=False)
         assert second.code == 2, second.text
         assert "pid" in second.text
@@ -186,7 +189,7 @@ def rolled_back(walk: Walk, canary: int, what: str, reason: str, **load: float) 
     assert outcome(walk) == "rolled back"
     decided = [e for e in entries(walk) if e["kind"] == "decide"][-1]
     assert decided["what"] == "roll back"
-    assert reason in decided["why"], decided["why"]
+    assert re.search(reason, decided["why"]), decided["why"]
     assert_only(walk, GOOD)
     first = min((a.at for a in sent.answers if a.version == str(canary)), default=None)
     bad = [a.at for a in sent.answers if a.version == str(canary) and (a.reason or a.seconds > 0.9)]
@@ -230,7 +233,8 @@ def test_errors_are_rolled_back_while_the_cluster_is_unreachable(walk: Walk) -> 
 
 def test_errors_are_rolled_back(walk: Walk) -> None:
     """One request in ten fails: from the first bad answer to weight 0 is told."""
-    rolled_back(walk, ERRORS, "10 % errors", "errors")
+    # The server counts each as an error and the gateway as a failure: either may be proven first.
+    rolled_back(walk, ERRORS, "10 % errors", "(errors|failures): .* worse by proof")
 
 
 def test_a_slow_version_is_rolled_back(walk: Walk) -> None:

@@ -324,7 +324,7 @@ def test_a_query_that_does_not_parse_is_told_as_prometheus_tells_it() -> None:
 def test_ready_where_a_pod_is_scraped() -> None:
     assert asking(vector("1", "1"), lambda it: it.ready("churn", 2)) is None
     assert asking(vector("1", "1"), lambda it: it.pods("churn", 2)) == 2
-    said = asking(vector(), lambda it: it.ready("churn", 9))
+    said = asking(vector(), lambda it: it.ready("churn", 9, patience=0))
     assert said.endswith(" scrapes no pod of version 9 of churn")
     assert asking(broken, lambda it: it.ready("churn", 2)).endswith("no JSON of its API")
     assert asking('{"status":"success","data":{"result":[{}]}}', lambda it: it.ready("churn", 2))
