@@ -11,28 +11,27 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 import settings_faults as faults
+from settings_exposure import Exposure
+from settings_monitoring import Alerts, Grafana, Objectives, Prometheus
 from settings_rollout import Rollout, Sticky
+from settings_scaling import Scaling
 from settings_types import (
     Bucket,
-    Cidr,
     Cpu,
     Directory,
     Gpus,
     ImageName,
     Memory,
     ModelName,
-    NodePort,
     OptionalText,
     Percentage,
     Registry,
-    Replicas,
     Section,
     Text,
-    Url,
     Version,
     Weight,
 )
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     import pulumi
 
 PROJECT = "slipway"
-SECRET_KEYS = ("bucketAccessKey", "bucketSecretKey")
+SECRET_KEYS = ("bucketAccessKey", "bucketSecretKey", "alertSecrets", "grafanaPassword")
 
 
 class Canary(Section):
@@ -73,25 +72,6 @@ class Resources(Section):
     disk: Memory = Field(default="4Gi", description="room for the version's artifacts")
 
 
-class Scaling(Section):
-    """Bounds of the replicas, and the use of the requested CPU and memory, in percent, that the
-    autoscaler aims at.
-    """
-
-    min: Replicas = 2
-    max: Replicas = Field(default=10, validate_default=True)
-    cpu: Percentage = 70
-    memory: Percentage = 80
-
-    @field_validator("max")
-    @classmethod
-    def _not_below_min(cls, value: int, info: Any) -> int:
-        low = info.data.get("min")
-        if low is not None and value < low:
-            raise PydanticCustomError("slipway", f"is less than the min of {low}")
-        return value
-
-
 class Model(Section):
     """A served model: the versions by their roles, how a canary is judged, the size of the
     servers, and whether pickles are served.
@@ -105,6 +85,7 @@ class Model(Section):
     shadow: Shadow | None = None
     sticky: Sticky | None = None
     rollout: Rollout = Rollout()
+    objectives: Objectives = Objectives()
     resources: Resources = Resources()
     scaling: Scaling = Scaling()
     allow_pickle: bool = Field(
@@ -135,41 +116,10 @@ class Model(Section):
         return tuple(dict.fromkeys(self.roles.values()))
 
 
-class Exposure(Section):
-    """How a Service is reached from outside the cluster."""
-
-    service_type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = "ClusterIP"
-    node_port: NodePort | None = None
-    url: Url | None = Field(
-        default=None, description="where people and tools outside the cluster find it"
-    )
-    allow_from: list[Cidr] = Field(
-        default_factory=list,
-        description="networks that may reach it, besides the nodes and its own clients",
-    )
-
-    @field_validator("node_port")
-    @classmethod
-    def _needs_a_node_port_service(cls, value: int | None, info: Any) -> int | None:
-        if value is not None and info.data.get("service_type") == "ClusterIP":
-            raise PydanticCustomError(
-                "slipway", "needs service_type NodePort or LoadBalancer beside it"
-            )
-        return value
-
-
 class Mlflow(Exposure):
     """MLflow's tracking server; `size` is that of the volume with its database."""
 
     size: Memory = "2Gi"
-
-
-class Prometheus(Exposure):
-    """Prometheus; `size` is that of the volume with its data, the oldest of which makes room for
-    the newest.
-    """
-
-    size: Memory = "4Gi"
 
 
 class Istio(Section):
@@ -185,6 +135,9 @@ class Istio(Section):
 class Images(Section):
     """Images that are not built here."""
 
+    alertmanager: ImageName = "docker.io/prom/alertmanager:v0.28.1"
+    grafana: ImageName = "docker.io/grafana/grafana:12.1.0"
+    kube_state_metrics: ImageName = "registry.k8s.io/kube-state-metrics/kube-state-metrics:v2.17.0"
     prometheus: ImageName = "docker.io/prom/prometheus:v3.13.0"
     versitygw: ImageName = "docker.io/versity/versitygw:v1.8.0"
 
@@ -211,10 +164,29 @@ class Settings(Section):
     models: dict[ModelName, Model] = Field(default_factory=dict)
     gateway: Exposure = Exposure()
     mlflow: Mlflow = Mlflow()
+    monitoring: Literal["bundled", "operator"] = Field(
+        default="bundled",
+        description="a Prometheus of the stack's own, or objects for the operator of one there is",
+    )
     prometheus: Prometheus = Prometheus()
+    alerts: Alerts = Alerts()
+    grafana: Grafana = Grafana()
     istio: Istio = Istio()
     images: Images = Images()
     artifact_bucket: ArtifactBucketSettings = ArtifactBucketSettings()
+
+    @model_validator(mode="after")
+    def _alerts_of_models(self) -> Settings:
+        known = ", ".join(self.models) or "none"
+        for number, route in enumerate(self.alerts.routes):
+            for name in route.models:
+                if name not in self.models:
+                    raise PydanticCustomError(
+                        "slipway",
+                        f"is no model of this stack (there: {known})",
+                        {"at": f"alerts.routes[{number}].models", "value": name},
+                    )
+        return self
 
 
 class SettingsError(ValueError):

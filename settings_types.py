@@ -6,6 +6,7 @@ import ipaddress
 import re
 from typing import Annotated
 
+import promql_parser
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic_core import PydanticCustomError
 
@@ -146,6 +147,30 @@ def _steps(value: object) -> object:
     return value
 
 
+def _seconds_between(low: int, high: int, message: str) -> BeforeValidator:
+    """Lets a time through that is a whole number of seconds from `low` to `high`."""
+
+    def check(value: object) -> object:
+        shape = r"\d+(s|m|h)"
+        if not isinstance(value, str) or not re.fullmatch(shape, value):
+            raise _fault(message)
+        if not low <= duration_seconds(value) <= high:
+            raise _fault(message)
+        return value
+
+    return BeforeValidator(check)
+
+
+def _promql(value: object) -> object:
+    if not isinstance(value, str) or not value.strip():
+        raise _fault("is not PromQL")
+    try:
+        promql_parser.parse(value)
+    except ValueError as error:
+        raise _fault(f"is not PromQL: {str(error).splitlines()[0]}") from None
+    return value
+
+
 def _cidr(value: object) -> object:
     try:
         return str(ipaddress.ip_network(value))  # type: ignore[arg-type]
@@ -192,6 +217,22 @@ Version = Annotated[int, BeforeValidator(_version)]
 Weight = Annotated[int, _whole(0, 100, "a whole percentage")]
 Percentage = Annotated[int, _whole(1, 100, "a whole percentage")]
 Replicas = Annotated[int, _whole(2, 500, "a whole number of replicas")]
+Count = Annotated[int, _whole(1, 500, "a whole number of replicas")]
+ScalingPercent = Annotated[int, _whole(1, 1000, "a whole percentage")]
+RequestRate = Annotated[
+    float, _number(0.01, 1e6, "is not a number of requests a second from 0.01 to 1000000")
+]
+Stabilization = Annotated[str, _seconds_between(0, 3600, "is not a time from 0s to 1h, as in 90s")]
+ScalingPeriod = Annotated[str, _seconds_between(1, 1800, "is not a time from 1s to 30m, as in 90s")]
+Objective = Annotated[
+    float,
+    _number(
+        95,
+        99.999,
+        "is not a percentage from 95 to 99.999: 100 leaves no room for one failure, and less "
+        "than 95 none for an alert",
+    ),
+]
 Gpus = Annotated[int, _whole(0, 64, "a whole number of GPUs")]
 NodePort = Annotated[int, _whole(30000, 32767, "a port")]
 ModelName = Annotated[str, BeforeValidator(_model_name)]
@@ -213,3 +254,13 @@ HeaderName = Annotated[
     str, _matching(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", "is not a header's name in lower case")
 ]
 CookieName = Annotated[str, _matching(r"[A-Za-z0-9][-_A-Za-z0-9]{0,62}", "is not a cookie's name")]
+Promql = Annotated[str, BeforeValidator(_promql)]
+AlertName = Annotated[
+    str, _matching(r"[A-Z][A-Za-z0-9]{2,62}", "is not an alert's name, as in QueueTooLong")
+]
+ReceiverName = Annotated[
+    str, _matching(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", "is not a name of a-z, 0-9 and '-'")
+]
+SlackChannel = Annotated[
+    str, _matching(r"[#@][-._a-z0-9]{1,79}", "is not a channel of Slack, as in '#models'")
+]

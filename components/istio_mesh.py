@@ -9,7 +9,8 @@ from pulumi_kubernetes.apiextensions import CustomResource
 from pulumi_kubernetes.helm.v3 import Release
 from pulumi_kubernetes.networking.v1 import NetworkPolicy
 
-from settings import Exposure, Istio
+from settings import Istio
+from settings_exposure import Exposure
 
 from .isolated_namespace import IsolatedNamespace, IsolatedNamespaceArgs
 from .manifests import common, network, prometheus

@@ -11,7 +11,8 @@ from pulumi_kubernetes.core.v1 import Service, ServiceAccount
 from pulumi_kubernetes.networking.v1 import NetworkPolicy
 from pulumi_kubernetes.policy.v1 import PodDisruptionBudget
 
-from settings import Resources, Scaling
+from settings import Resources
+from settings_scaling import Scaling
 
 from .manifests import common, comparer, istio, mlflow, network, prometheus
 from .manifests import model_server as manifests

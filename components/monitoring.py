@@ -11,7 +11,7 @@ from pulumi_kubernetes.core.v1 import ConfigMap, PersistentVolumeClaim, Service,
 from pulumi_kubernetes.networking.v1 import NetworkPolicy
 from pulumi_kubernetes.rbac.v1 import Role, RoleBinding
 
-from settings import Prometheus
+from settings_monitoring import Prometheus
 
 from .manifests import common, network
 from .manifests import prometheus as manifests

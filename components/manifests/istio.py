@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 
-from settings import Exposure, Istio
+from settings import Istio
+from settings_exposure import Exposure
 
 from . import network
 from .common import Manifest, Text

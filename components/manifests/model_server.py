@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from settings import Resources, Scaling
+from settings import Resources
+from settings_scaling import Scaling
 from settings_types import cpu_millis
 
 from . import common, network

@@ -24,7 +24,9 @@ from components.manifests import (
     route,
 )
 from components.manifests.model_server import Server
-from settings import Canary, Exposure, Istio, Resources, Scaling
+from settings import Canary, Istio, Resources
+from settings_exposure import Exposure
+from settings_scaling import Scaling
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVER = Server("churn", 2, Resources(), Scaling())

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from components.manifests import comparer, istio, model_server, network, prometheus, route
 from components.manifests.route import Mirror
-from settings import Canary, Exposure
+from settings import Canary
+from settings_exposure import Exposure
 from settings_rollout import Sticky
 
 CANARY = Canary(version=2, weight=10)

@@ -1,0 +1,98 @@
+"""How many pods a model server has, and how quickly that changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from settings_faults import between_keys
+from settings_types import (
+    Count,
+    Percentage,
+    Replicas,
+    RequestRate,
+    ScalingPercent,
+    ScalingPeriod,
+    Section,
+    Stabilization,
+)
+
+
+class Pace(Section):
+    """How quickly pods come or go: in each `period` the greater of `percent` of those there are
+    and `pods`, once the need has lasted for `stabilization`.
+    """
+
+    stabilization: Stabilization
+    percent: ScalingPercent | None = None
+    pods: Count | None = None
+    period: ScalingPeriod
+
+    @model_validator(mode="after")
+    def _some(self) -> Pace:
+        if self.percent is None and self.pods is None:
+            raise between_keys("takes percent or pods, or both", None)
+        return self
+
+
+class ScaleUp(Pace):
+    """How quickly pods are added."""
+
+    stabilization: Stabilization = "0s"
+    percent: ScalingPercent | None = 100
+    pods: Count | None = 2
+    period: ScalingPeriod = "30s"
+
+
+class ScaleDown(Pace):
+    """How quickly pods are taken away."""
+
+    stabilization: Stabilization = "5m"
+    percent: ScalingPercent | None = 50
+    pods: Count | None = None
+    period: ScalingPeriod = "60s"
+
+
+class Scaling(Section):
+    """Bounds of the replicas of each version, and what one replica is to bear: the use of the
+    requested CPU and memory, in percent, and requests a second at the gateway.
+    """
+
+    min: Replicas = 2
+    max: Replicas = Field(default=10, validate_default=True)
+    cpu: Percentage = 70
+    memory: Percentage = 80
+    requests_per_second: RequestRate | None = Field(
+        default=None, description="requests a second for one replica, counted at the gateway"
+    )
+    fallback: Count | None = Field(
+        default=None,
+        description="replicas at least while Prometheus does not answer; absent: those there are",
+        validate_default=True,
+    )
+    up: ScaleUp = ScaleUp()
+    down: ScaleDown = ScaleDown()
+
+    @field_validator("max")
+    @classmethod
+    def _not_below_min(cls, value: int, info: Any) -> int:
+        low = info.data.get("min")
+        if low is not None and value < low:
+            raise PydanticCustomError("slipway", f"is less than the min of {low}")
+        return value
+
+    @field_validator("fallback")
+    @classmethod
+    def _of_requests(cls, value: int | None, info: Any) -> int | None:
+        if value is None:
+            return value
+        if info.data.get("requests_per_second") is None:
+            raise PydanticCustomError("slipway", "needs requests_per_second beside it")
+        low, high = info.data.get("min"), info.data.get("max")
+        if low is not None and high is not None and not low <= value <= high:
+            raise PydanticCustomError(
+                "slipway", f"is not between the min of {low} and the max of {high}"
+            )
+        return value
