@@ -22,7 +22,9 @@ from urllib.request import ProxyHandler, build_opener
 import pulumi
 import yaml
 
+from components.manifests import receiver_secrets
 from settings import Settings
+from settings_scaling import needs_keda
 
 CLUSTER_SECONDS = 2.0
 MLFLOW_SECONDS = 1.0
@@ -35,10 +37,13 @@ _REMEDY = (
 Fetch = Callable[[str], Mapping[str, Any]]
 
 
-def check(settings: Settings, trained: Mapping[str, Sequence[int]]) -> None:
+def check(
+    settings: Settings, trained: Mapping[str, Sequence[int]], told: Mapping[str, str] | None = None
+) -> None:
     """Raise `pulumi.RunError`, a line for each fault, if this update could not succeed.
 
     `trained`: model -> versions that the update itself registers, before anything needs them.
+    `told`: what `slipway:alertSecrets` has, by receivers of alerts; no line shows any of it.
     """
     with ThreadPoolExecutor(max_workers=len(settings.models) + 1) as pool:
         cluster = pool.submit(cluster_faults, settings.context)
@@ -54,20 +59,26 @@ def check(settings: Settings, trained: Mapping[str, Sequence[int]]) -> None:
             for name, keys in wanted.items()
             if url and set(keys.values()) - set(trained.get(name, ()))
         ]
-        faults = chart_faults(settings.istio.charts) + cluster.result()
+        faults = chart_faults("istio.charts", settings.istio.charts, CHARTS)
+        if needs_keda(model.scaling for model in settings.models.values()):
+            faults += chart_faults("keda.chart", settings.keda.chart, ("",))
+        told = told or {}
+        secrets = receiver_secrets.faults(settings.alerts, told)
+        faults += secrets or receiver_secrets.value_faults(settings.alerts, told)
+        faults += cluster.result()
         faults += [fault for answer in asked for fault in answer.result()]
     if faults:
         raise pulumi.RunError("\n".join(faults))
 
 
-def chart_faults(directory: str) -> list[str]:
-    """A fault if one of Istio's charts does not lie in `directory`."""
-    missing = [chart for chart in CHARTS if not (Path(directory) / chart / "Chart.yaml").is_file()]
+def chart_faults(key: str, directory: str, charts: Sequence[str]) -> list[str]:
+    """A fault of `key` if one of `charts`, each a directory, does not lie in `directory`."""
+    missing = [chart for chart in charts if not (Path(directory) / chart / "Chart.yaml").is_file()]
     if not missing:
         return []
     return [
-        f'slipway:istio.charts: "{directory}" has no chart {missing[0]}; '
-        "`make up` puts Istio's charts there, or unpack those of an Istio release"
+        f'slipway:{key}: "{directory}" has no {f"chart {missing[0]}" if missing[0] else "chart"}; '
+        "`make up` puts it there, or unpack that of a release"
     ]
 
 

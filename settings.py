@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 import settings_faults as faults
 from settings_exposure import Exposure
-from settings_monitoring import Alerts, Grafana, Objectives, Prometheus
+from settings_monitoring import Alerts, Grafana, Objectives, Operator, Prometheus
+from settings_platform import ArtifactBucketSettings, Images, Istio, Mlflow
 from settings_rollout import Rollout, Sticky
-from settings_scaling import Scaling
+from settings_scaling import Keda, Scaling
 from settings_types import (
-    Bucket,
     Cpu,
-    Directory,
     Gpus,
-    ImageName,
     Memory,
     ModelName,
     OptionalText,
@@ -116,39 +114,6 @@ class Model(Section):
         return tuple(dict.fromkeys(self.roles.values()))
 
 
-class Mlflow(Exposure):
-    """MLflow's tracking server; `size` is that of the volume with its database."""
-
-    size: Memory = "2Gi"
-
-
-class Istio(Section):
-    """Where Istio's charts lie (`base`, `istio-control/istio-discovery`, `gateway`) and the
-    images they run.
-    """
-
-    charts: Directory = ".slipway/charts/istio"
-    hub: ImageName = "docker.io/istio"
-    tag: Text = "1.31.1"
-
-
-class Images(Section):
-    """Images that are not built here."""
-
-    alertmanager: ImageName = "docker.io/prom/alertmanager:v0.28.1"
-    grafana: ImageName = "docker.io/grafana/grafana:12.1.0"
-    kube_state_metrics: ImageName = "registry.k8s.io/kube-state-metrics/kube-state-metrics:v2.17.0"
-    prometheus: ImageName = "docker.io/prom/prometheus:v3.13.0"
-    versitygw: ImageName = "docker.io/versity/versitygw:v1.8.0"
-
-
-class ArtifactBucketSettings(Section):
-    """The bucket of the models' artifacts; `size` is that of its volume."""
-
-    name: Bucket = "slipway-artifacts"
-    size: Memory = "5Gi"
-
-
 class Settings(Section):
     """Everything a stack may configure. Keys without a default are required."""
 
@@ -169,11 +134,35 @@ class Settings(Section):
         description="a Prometheus of the stack's own, or objects for the operator of one there is",
     )
     prometheus: Prometheus = Prometheus()
+    operator: Operator = Operator()
     alerts: Alerts = Alerts()
     grafana: Grafana = Grafana()
     istio: Istio = Istio()
+    keda: Keda = Keda()
     images: Images = Images()
     artifact_bucket: ArtifactBucketSettings = ArtifactBucketSettings()
+
+    @field_validator("monitoring", mode="before")
+    @classmethod
+    def _left_out(cls, value: object) -> object:
+        return "bundled" if value == "" else value
+
+    @model_validator(mode="after")
+    def _url_of_theirs(self) -> Settings:
+        if self.monitoring == "operator" and not self.prometheus.url:
+            raise PydanticCustomError(
+                "slipway",
+                "is not set; with monitoring: operator it takes the URL of the Prometheus there is",
+                {"at": "prometheus.url", "value": None},
+            )
+        if self.monitoring == "operator" and self.alerts.receivers:
+            raise PydanticCustomError(
+                "slipway",
+                "are of the stack's own Alertmanager; with monitoring: operator the cluster's own "
+                "one routes alerts",
+                {"at": "alerts.receivers", "value": list(self.alerts.receivers)},
+            )
+        return self
 
     @model_validator(mode="after")
     def _alerts_of_models(self) -> Settings:
@@ -250,6 +239,37 @@ def secret(key: str) -> pulumi.Output[str]:
             f"{PROJECT}:{key}: stands in the clear in the stack file; encrypt it: {remedy}"
         )
     return pulumi.Config(PROJECT).require_secret(key)
+
+
+class Secrets(NamedTuple):
+    """An object of secrets: `given` for checks alone, which show none of it, and `values` for
+    resources; None if it is not set.
+    """
+
+    given: Mapping[str, str]
+    values: pulumi.Output[Any] | None
+
+
+def secrets(key: str) -> Secrets:
+    """The object of secrets at `slipway:<key>`.
+
+    Raises `pulumi.RunError` if it is no object, or has nothing encrypted.
+    """
+    import pulumi
+    from pulumi.runtime.config import is_config_secret
+
+    config = pulumi.Config(PROJECT)
+    if not config.get(key) or config.get(key) == "{}":
+        return Secrets({}, None)
+    remedy = f"pulumi config set --secret --path '{PROJECT}:{key}.<name>' <value>"
+    found = config.get_object(key)
+    if not isinstance(found, dict) or not all(isinstance(v, str) for v in found.values()):
+        raise pulumi.RunError(f"{PROJECT}:{key}: is not an object of texts; set each: {remedy}")
+    if not is_config_secret(f"{PROJECT}:{key}"):
+        raise pulumi.RunError(
+            f"{PROJECT}:{key}: stands in the clear in the stack file; encrypt it: {remedy}"
+        )
+    return Secrets(found, config.require_secret_object(key))
 
 
 def _decode(name: str, stored: Any) -> Any:

@@ -21,6 +21,7 @@ from settings_types import (
     Section,
     SlackChannel,
     Text,
+    Url,
     duration_seconds,
 )
 
@@ -33,6 +34,19 @@ class Prometheus(Exposure):
     size: Memory = "4Gi"
     retention: Duration = Field(
         default="30d", description="how long data is kept, where the volume has room for it"
+    )
+
+
+class Operator(Section):
+    """The Prometheus operator of a cluster that has one, with `monitoring: operator`."""
+
+    labels: dict[Text, Text] = Field(
+        default={"release": "kube-prometheus-stack"},
+        description="by which the operator selects monitors and rules",
+    )
+    namespace: Text = Field(default="monitoring", description="where its Prometheus runs")
+    url: Url | None = Field(
+        default=None, description="of its Prometheus for pods; absent: that of prometheus"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import Field, field_validator, model_validator
@@ -10,6 +11,8 @@ from pydantic_core import PydanticCustomError
 from settings_faults import between_keys
 from settings_types import (
     Count,
+    Directory,
+    ImageName,
     Percentage,
     Replicas,
     RequestRate,
@@ -65,7 +68,7 @@ class Scaling(Section):
     cpu: Percentage = 70
     memory: Percentage = 80
     requests_per_second: RequestRate | None = Field(
-        default=None, description="requests a second for one replica, counted at the gateway"
+        default=None, description="requests a second for one replica to bear; needs KEDA"
     )
     fallback: Count | None = Field(
         default=None,
@@ -88,7 +91,8 @@ class Scaling(Section):
     def _of_requests(cls, value: int | None, info: Any) -> int | None:
         if value is None:
             return value
-        if info.data.get("requests_per_second") is None:
+        # A rate that is itself at fault is not there either, and has its own line.
+        if info.data.get("requests_per_second", 0) is None:
             raise PydanticCustomError("slipway", "needs requests_per_second beside it")
         low, high = info.data.get("min"), info.data.get("max")
         if low is not None and high is not None and not low <= value <= high:
@@ -96,3 +100,18 @@ class Scaling(Section):
                 "slipway", f"is not between the min of {low} and the max of {high}"
             )
         return value
+
+
+class Keda(Section):
+    """Where KEDA's chart lies and the images it runs; installed only where a model scales by
+    `requests_per_second`.
+    """
+
+    chart: Directory = ".slipway/charts/keda"
+    operator: ImageName = "ghcr.io/kedacore/keda:2.21.0"
+    adapter: ImageName = "ghcr.io/kedacore/keda-metrics-apiserver:2.21.0"
+
+
+def needs_keda(scalings: Iterable[Scaling]) -> bool:
+    """Whether any of these model servers is scaled by requests a second."""
+    return any(scaling.requests_per_second is not None for scaling in scalings)

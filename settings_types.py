@@ -248,7 +248,12 @@ GateName = Annotated[
     str, _matching(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", "is not a name of a-z, 0-9 and '-'")
 ]
 HttpUrl = Annotated[
-    str, _matching(r"https?://[^\s/@]+(/\S*)?", "is not a URL such as https://gate.example/churn")
+    str,
+    _matching(
+        r"https?://[A-Za-z0-9]([-.A-Za-z0-9]*[A-Za-z0-9])?(:\d{1,5})?"
+        r"([/?]([!$&-;=?-Z_a-z~]|%[0-9A-Fa-f]{2})*)?",
+        "is not a URL such as https://gate.example/churn",
+    ),
 ]
 HeaderName = Annotated[
     str, _matching(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", "is not a header's name in lower case")

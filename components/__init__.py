@@ -8,10 +8,11 @@ the whole package costs over a second.
 from .artifact_bucket import ArtifactBucket, ArtifactBucketArgs, BucketKeys
 from .isolated_namespace import IsolatedNamespace, IsolatedNamespaceArgs
 from .istio_mesh import IstioMesh, IstioMeshArgs
+from .keda import Keda, KedaArgs
 from .mlflow_server import MlflowServer, MlflowServerArgs
 from .model_route import ModelRoute, ModelRouteArgs, model_output
 from .model_server import ModelServer, ModelServerArgs, Surroundings
-from .monitoring import Monitoring, MonitoringArgs
+from .observability import Observability, ObservabilityArgs, scraper
 from .serving_image import ServingImage, ServingImageArgs
 from .shadow_comparer import ShadowComparer, ShadowComparerArgs
 from .training_job import DEMO_VERSIONS, TrainingJob, TrainingJobArgs
@@ -25,14 +26,16 @@ __all__ = [
     "IsolatedNamespaceArgs",
     "IstioMesh",
     "IstioMeshArgs",
+    "Keda",
+    "KedaArgs",
     "MlflowServer",
     "MlflowServerArgs",
     "ModelRoute",
     "ModelRouteArgs",
     "ModelServer",
     "ModelServerArgs",
-    "Monitoring",
-    "MonitoringArgs",
+    "Observability",
+    "ObservabilityArgs",
     "ServingImage",
     "ServingImageArgs",
     "ShadowComparer",
@@ -41,4 +44,5 @@ __all__ = [
     "TrainingJob",
     "TrainingJobArgs",
     "model_output",
+    "scraper",
 ]

@@ -9,7 +9,7 @@ from pulumi_kubernetes.apps.v1 import Deployment
 from pulumi_kubernetes.core.v1 import PersistentVolumeClaim, Secret, Service, ServiceAccount
 from pulumi_kubernetes.networking.v1 import NetworkPolicy
 
-from settings import ArtifactBucketSettings, Images
+from settings_platform import ArtifactBucketSettings, Images
 
 from .manifests import bucket as manifests
 from .manifests import common, mlflow, network

@@ -9,11 +9,11 @@ from pulumi_kubernetes.apiextensions import CustomResource
 from pulumi_kubernetes.helm.v3 import Release
 from pulumi_kubernetes.networking.v1 import NetworkPolicy
 
-from settings import Istio
 from settings_exposure import Exposure
+from settings_platform import Istio
 
 from .isolated_namespace import IsolatedNamespace, IsolatedNamespaceArgs
-from .manifests import common, network, prometheus
+from .manifests import common, prometheus
 from .manifests import istio as manifests
 from .options import child
 
@@ -25,13 +25,13 @@ class IstioMeshArgs:
     """What the mesh needs.
 
     istio: where the charts lie and which images they run. exposure: how the gateway is reached.
-    monitoring_namespace: where Prometheus runs, which reads the gateway's metrics.
+    scraper: the peer that reads the gateway's metrics, as a NetworkPolicy names it.
     served_namespace: whose Services the gateway counts the answers of.
     """
 
     istio: Istio = field(default_factory=Istio)
     exposure: Exposure = field(default_factory=Exposure)
-    monitoring_namespace: pulumi.Input[str] = "monitoring"
+    scraper: common.Manifest = field(default_factory=prometheus.peer)
     served_namespace: pulumi.Input[str] = "models"
 
 
@@ -59,7 +59,6 @@ class IstioMesh(pulumi.ComponentResource):
         ingress = IsolatedNamespace(
             f"{name}-ingress", IsolatedNamespaceArgs(manifests.INGRESS_NAMESPACE), parent
         )
-        scrapers = network.pods(prometheus.selector(), args.monitoring_namespace)
         policies = [
             NetworkPolicy(
                 f"{name}-{workload}-policy",
@@ -69,7 +68,7 @@ class IstioMesh(pulumi.ComponentResource):
             )
             for workload, namespace, spec in (
                 ("istiod", system.namespace, manifests.istiod_policy()),
-                (manifests.INGRESS, ingress.namespace, manifests.ingress_policy(scrapers)),
+                (manifests.INGRESS, ingress.namespace, manifests.ingress_policy(args.scraper)),
             )
         ]
 

@@ -10,9 +10,9 @@ from pulumi_kubernetes.apps.v1 import Deployment
 from pulumi_kubernetes.core.v1 import PersistentVolumeClaim, Service, ServiceAccount
 from pulumi_kubernetes.networking.v1 import NetworkPolicy
 
-from settings import Mlflow
+from settings_platform import Mlflow
 
-from .manifests import common, network
+from .manifests import common, network, prometheus
 from .manifests import mlflow as manifests
 from .options import child
 
@@ -35,6 +35,7 @@ class MlflowServerArgs:
     bucket: an ArtifactBucket, or another with its outputs.
     client_namespaces: whose pods may reach it. exposure: how the outside does.
     storage_class: of its database's volume; None means the cluster's default.
+    scraper: the peer that reads the server's metrics, as a NetworkPolicy names it.
     """
 
     namespace: pulumi.Input[str]
@@ -43,6 +44,7 @@ class MlflowServerArgs:
     client_namespaces: tuple[pulumi.Input[str], ...] = ()
     exposure: Mlflow = field(default_factory=Mlflow)
     storage_class: str | None = None
+    scraper: common.Manifest = field(default_factory=prometheus.peer)
 
 
 class MlflowServer(pulumi.ComponentResource):
@@ -92,7 +94,7 @@ class MlflowServer(pulumi.ComponentResource):
         )
         clients = [
             network.everywhere(namespace) for namespace in (args.namespace, *args.client_namespaces)
-        ]
+        ] + [args.scraper]
         policy = NetworkPolicy(
             f"{name}-policy",
             metadata=metadata,

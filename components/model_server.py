@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import pulumi
+from pulumi_kubernetes.apiextensions import CustomResource
 from pulumi_kubernetes.apps.v1 import Deployment
 from pulumi_kubernetes.autoscaling.v2 import HorizontalPodAutoscaler
 from pulumi_kubernetes.core.v1 import Service, ServiceAccount
@@ -14,7 +15,7 @@ from pulumi_kubernetes.policy.v1 import PodDisruptionBudget
 from settings import Resources
 from settings_scaling import Scaling
 
-from .manifests import common, comparer, istio, mlflow, network, prometheus
+from .manifests import autoscaler, common, comparer, istio, mlflow, network
 from .manifests import model_server as manifests
 from .options import child
 
@@ -24,21 +25,25 @@ class Surroundings:
     """What all model servers of a stack share.
 
     namespace: where they run. image: the serving image. tracking_uri: the MLflow that versions
-    are fetched from. tracking_namespace, monitoring_namespace: where MLflow and Prometheus run.
+    are fetched from, in tracking_namespace. scraper: the peer that reads their metrics.
+    prometheus_url: where KEDA's operator asks Prometheus, inside the cluster and without a path.
+    keda: what ScaledObjects depend on, where a model scales by requests.
     """
 
     namespace: pulumi.Input[str]
     image: pulumi.Input[str]
     tracking_uri: pulumi.Input[str]
     tracking_namespace: pulumi.Input[str]
-    monitoring_namespace: pulumi.Input[str]
+    scraper: common.Manifest
+    prometheus_url: pulumi.Input[str]
+    keda: pulumi.Resource | None = None
 
     @property
     def clients(self) -> list[common.Manifest]:
         """Who may reach every server, as a NetworkPolicy names them: gateways and Prometheus."""
         return [
             network.pods({"istio": "ingress"}, istio.INGRESS_NAMESPACE),
-            network.pods(prometheus.selector(), self.monitoring_namespace),
+            self.scraper,
         ]
 
 
@@ -47,7 +52,8 @@ class ModelServerArgs:
     """What a model server is made from.
 
     model, version: a registered version; they name everything. surroundings: what it shares with
-    the others. resources, scaling, allow_pickle: as in the configuration.
+    the others. resources, scaling, allow_pickle: as in the configuration. floor: replicas at
+    least, whatever the scaling's min says; None means no floor but that.
     """
 
     model: str
@@ -56,6 +62,7 @@ class ModelServerArgs:
     resources: Resources = field(default_factory=Resources)
     scaling: Scaling = field(default_factory=Scaling)
     allow_pickle: bool = False
+    floor: int | None = None
 
 
 class ModelServer(pulumi.ComponentResource):
@@ -64,6 +71,10 @@ class ModelServer(pulumi.ComponentResource):
     It knows no role and no weight: a promotion moves a route and leaves it alone. An update waits
     until every pod is ready, or fails after four minutes with what stands in the way. On removal
     the pods drain first, and only then go the Service and the policy they were reached through.
+
+    With `scaling.requests_per_second` it is scaled by KEDA. A change from
+    one kind of autoscaler to the other makes the new one before the old one goes; while there are
+    two, Kubernetes lets neither act, and the pods stay as many as they are.
 
     Output: `host`, the Service's name in the cluster's DNS.
     """
@@ -76,7 +87,12 @@ class ModelServer(pulumi.ComponentResource):
         super().__init__("slipway:index:ModelServer", name, None, opts)
         around = args.surroundings
         server = manifests.Server(
-            args.model, args.version, args.resources, args.scaling, args.allow_pickle
+            args.model,
+            args.version,
+            args.resources,
+            args.scaling,
+            args.allow_pickle,
+            args.floor,
         )
         metadata = common.metadata(server.name, around.namespace, server.labels)
 
@@ -118,11 +134,22 @@ class ModelServer(pulumi.ComponentResource):
             spec=manifests.deployment(server, around.image, around.tracking_uri),
             opts=child(self, [account, policy, service, budget], timeout="4m"),
         )
-        HorizontalPodAutoscaler(
-            f"{name}-autoscaler",
-            metadata=metadata,
-            spec=manifests.autoscaler(server),
-            opts=child(self, [deployment]),
-        )
+        if args.scaling.requests_per_second is None:
+            HorizontalPodAutoscaler(
+                f"{name}-autoscaler",
+                metadata=metadata,
+                spec=autoscaler.horizontal(server),
+                opts=child(self, [deployment]),
+            )
+        else:
+            CustomResource(
+                f"{name}-autoscaler",
+                api_version="keda.sh/v1alpha1",
+                kind="ScaledObject",
+                metadata=metadata,
+                spec=autoscaler.scaled_object(server, around.prometheus_url),
+                # A component's dependencies are not its children's.
+                opts=child(self, [deployment, *([around.keda] if around.keda else [])]),
+            )
         self.host = pulumi.Output.concat(server.name, ".", around.namespace, ".svc.cluster.local")
         self.register_outputs({"host": self.host})

@@ -1,30 +1,39 @@
-"""Prometheus, which reads the model servers' metrics."""
+"""Prometheus, which reads the metrics of the stack and decides what is an alert."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pulumi
 from pulumi_kubernetes.apps.v1 import Deployment
 from pulumi_kubernetes.core.v1 import ConfigMap, PersistentVolumeClaim, Service, ServiceAccount
 from pulumi_kubernetes.networking.v1 import NetworkPolicy
-from pulumi_kubernetes.rbac.v1 import Role, RoleBinding
+from pulumi_kubernetes.rbac.v1 import ClusterRole, ClusterRoleBinding, Role, RoleBinding
 
 from settings_monitoring import Prometheus
 
 from .manifests import common, network
 from .manifests import prometheus as manifests
+from .manifests import prometheus_server as server
 from .options import child
+
+_CLUSTER_ROLE = "slipway-prometheus"
 
 
 @dataclass(frozen=True)
 class MonitoringArgs:
     """What Prometheus needs.
 
-    namespace: where it runs. image: of Prometheus. scraped: name -> namespace, of the namespaces
-    whose annotated pods it reads. exposure: how the outside reaches it. storage_class: of its
-    volume; None means the cluster's default.
+    namespace: where it runs, with kube-state-metrics beside it. image: of Prometheus.
+    scraped: name -> namespace, of the namespaces whose annotated pods it reads. exposure: how the
+    outside reaches it, and how much it keeps. storage_class: of its volume; None means the
+    cluster's default. rules: `{"groups": [...]}`, recording and alerting rules in the shape of
+    Prometheus' rule files. alertmanager: where it is reached, as in
+    http://alertmanager.monitoring.svc:9093; None: alerts show here alone. keda: the namespace of
+    KEDA's operator; None where it is not installed. clients: the peers in the cluster that ask it,
+    as in `manifests.network.pods`.
     """
 
     namespace: pulumi.Input[str]
@@ -32,18 +41,26 @@ class MonitoringArgs:
     scraped: Mapping[str, pulumi.Input[str]]
     exposure: Prometheus = field(default_factory=Prometheus)
     storage_class: str | None = None
+    rules: Mapping[str, Any] = field(default_factory=dict)
+    alertmanager: pulumi.Input[str] | None = None
+    keda: pulumi.Input[str] | None = None
+    clients: Sequence[common.Manifest] = ()
 
 
 class Monitoring(pulumi.ComponentResource):
-    """Prometheus with its data on a volume. It may look for pods in the namespaces it scrapes,
-    and do nothing else.
+    """Prometheus with its data on a volume. It may look for pods in the namespaces it scrapes and
+    for nodes, read the nodes' metrics, and do nothing else.
 
     Every series of a model server has the labels namespace, pod, model_name and model_version.
+    Other rules or another configuration are read by a new pod, which goes on with the data.
 
-    Output: `url`.
+    Outputs: `url`, where people find it, and `inside_url`, where pods do.
+
+    Raises ValueError if a group of rules is too large for a file.
     """
 
     url: pulumi.Output[str]
+    inside_url: pulumi.Output[str]
 
     def __init__(
         self, name: str, args: MonitoringArgs, opts: pulumi.ResourceOptions | None = None
@@ -54,7 +71,12 @@ class Monitoring(pulumi.ComponentResource):
         quiet = common.metadata(
             manifests.SERVER, args.namespace, manifests.labels(), common.SKIP_AWAIT
         )
-        text = manifests.configuration(sorted(args.scraped))
+        rules = server.rule_files(args.rules)
+        text = pulumi.Output.all(args.namespace, args.alertmanager, args.keda).apply(
+            lambda parts: manifests.configuration(
+                sorted(args.scraped), parts[0], alertmanager=parts[1], keda=parts[2], rules=[*rules]
+            )
+        )
 
         account = ServiceAccount(
             f"{name}-account",
@@ -62,16 +84,28 @@ class Monitoring(pulumi.ComponentResource):
             automount_service_account_token=False,
             opts=child(self),
         )
-        bindings = [
-            self._reader(name, short, args.scraped[short], args.namespace)
-            for short in sorted(args.scraped)
+        spaces = dict(args.scraped) | ({"keda": args.keda} if args.keda is not None else {})
+        bindings: list[pulumi.Resource] = [
+            self._reader(name, short, spaces[short], args.namespace) for short in sorted(spaces)
         ]
+        bindings.append(self._node_reader(name, args.namespace))
         config = ConfigMap(
             f"{name}-config",
             metadata=metadata,
-            data={manifests.CONFIG_FILE: text},
+            data={server.CONFIG_FILE: text},
             opts=child(self),
         )
+        rule_maps = [
+            ConfigMap(
+                f"{name}-rules-{number}",
+                metadata=common.metadata(
+                    f"{server.RULES}-{number}", args.namespace, manifests.labels()
+                ),
+                data={file: rules[file]},
+                opts=child(self),
+            )
+            for number, file in enumerate(rules)
+        ]
         claim = PersistentVolumeClaim(
             f"{name}-volume",
             metadata=quiet,
@@ -95,17 +129,28 @@ class Monitoring(pulumi.ComponentResource):
             f"{name}-policy",
             metadata=metadata,
             spec=network.ingress(
-                manifests.selector(), manifests.PORT, network.networks(exposure.allow_from)
+                manifests.selector(),
+                manifests.PORT,
+                [*args.clients, *network.networks(exposure.allow_from)],
             ),
             opts=child(self),
         )
         Deployment(
             f"{name}-deployment",
             metadata=metadata,
-            spec=manifests.deployment(
-                args.image, text, manifests.SERVER, manifests.SERVER, exposure.size
+            spec=server.deployment(
+                args.image,
+                text.apply(lambda it: server.digest(it, rules)),
+                manifests.SERVER,
+                manifests.SERVER,
+                exposure,
+                [f"{server.RULES}-{number}" for number in range(len(rules))],
             ),
-            opts=child(self, [account, *bindings, config, claim, service, policy], timeout="5m"),
+            opts=child(
+                self,
+                [account, *bindings, config, *rule_maps, claim, service, policy],
+                timeout="5m",
+            ),
         )
         inside = pulumi.Output.concat(
             "http://",
@@ -115,8 +160,9 @@ class Monitoring(pulumi.ComponentResource):
             ".svc.cluster.local:",
             str(manifests.PORT),
         )
+        self.inside_url = inside
         self.url = pulumi.Output.from_input(exposure.url) if exposure.url else inside
-        self.register_outputs({"url": self.url})
+        self.register_outputs({"url": self.url, "inside_url": self.inside_url})
 
     def _reader(
         self, name: str, short: str, scraped: pulumi.Input[str], home: pulumi.Input[str]
@@ -125,7 +171,7 @@ class Monitoring(pulumi.ComponentResource):
         role = Role(
             f"{name}-{short}-role",
             metadata=metadata,
-            rules=manifests.pod_reader_rules(),
+            rules=server.pod_reader_rules(),
             opts=child(self),
         )
         return RoleBinding(
@@ -135,6 +181,26 @@ class Monitoring(pulumi.ComponentResource):
                 "api_group": "rbac.authorization.k8s.io",
                 "kind": "Role",
                 "name": "prometheus-pod-reader",
+            },
+            subjects=[{"kind": "ServiceAccount", "name": manifests.SERVER, "namespace": home}],
+            opts=child(self, [role]),
+        )
+
+    def _node_reader(self, name: str, home: pulumi.Input[str]) -> ClusterRoleBinding:
+        metadata = {"name": _CLUSTER_ROLE, "labels": manifests.labels()}
+        role = ClusterRole(
+            f"{name}-nodes-role",
+            metadata=metadata,
+            rules=server.node_reader_rules(),
+            opts=child(self),
+        )
+        return ClusterRoleBinding(
+            f"{name}-nodes-binding",
+            metadata=metadata,
+            role_ref={
+                "api_group": "rbac.authorization.k8s.io",
+                "kind": "ClusterRole",
+                "name": _CLUSTER_ROLE,
             },
             subjects=[{"kind": "ServiceAccount", "name": manifests.SERVER, "namespace": home}],
             opts=child(self, [role]),

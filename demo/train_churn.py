@@ -29,7 +29,8 @@ Whether a customer leaves is a Bernoulli draw with the log-odds
     + 2.0 * (plan is pro and monthly_gigabytes < 15)
 
 whose products a linear model cannot see and a forest can. Three quarters
-of the customers are for training; the area under the ROC curve is of the other quarter.
+of the customers are for training; the area under the ROC curve is of the other quarter. With each
+version goes a profile of its training data (docs/drift.md).
 
 The script may be killed at any point and run again. A version is created, tagged with its digest,
 in one request, after all of its artifacts are stored: it is registered whole or not at all. A
@@ -51,6 +52,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from slipway_runtime.digest import DIGEST_TAG, tree_digest
+from slipway_runtime.training_profile import PROFILE_KEY, make_profile
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -277,11 +279,13 @@ class Trainer:
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained pipeline, its area under the ROC curve, and five customers to show its input."""
+    """A trained pipeline, its area under the ROC curve, five customers to show its input, and the
+    profile of the data it was trained on, which the runtime holds traffic against."""
 
     pipeline: "Pipeline"
     auc: float
     example: "pd.DataFrame"
+    profile: str
 
     def saving(self) -> dict[str, Any]:
         """Returns the arguments with which MLflow saves it."""
@@ -301,6 +305,7 @@ class Trained:
             "skops_trusted_types": ["sklearn.tree._tree.Tree"],
             "signature": signature,
             "input_example": self.example,
+            "metadata": {PROFILE_KEY: self.profile},
             # Said here, or MLflow starts a second process to find them out.
             "pip_requirements": [f"{package}=={installed(package)}" for package in PACKAGES],
         }
@@ -317,7 +322,9 @@ def train(recipe: Recipe, customers: int = CUSTOMERS) -> Trained:
     )
     pipeline = recipe.make().fit(seen, seen_left)
     auc = roc_auc_score(unseen_left, pipeline.predict_proba(unseen)[:, 1])
-    return Trained(pipeline, float(auc), unseen.head(5).reset_index(drop=True))
+    # Predictions for customers it has not seen: of those it has, it is surer than it will be.
+    profile = make_profile(seen, pipeline.predict(unseen))
+    return Trained(pipeline, float(auc), unseen.head(5).reset_index(drop=True), profile)
 
 
 def stored_digest(uri: str) -> str:

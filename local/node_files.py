@@ -13,16 +13,15 @@ from local.instance import NODE_PORTS, PROJECT, Instance
 
 POD_CIDR = processes.POD_CIDR
 DNS_IP = "10.96.0.10"
+# The registries whose images the instance's own one has.
+MIRRORED = ("docker.io", "ghcr.io", "registry.k8s.io")
 
 
 def write(instance: Instance) -> None:
     """Write every file; each is the whole truth of its program."""
     state = instance.state
     _write(state / "containerd.toml", _containerd(instance))
-    _write(
-        state / "certs.d/docker.io/hosts.toml",
-        f'[host."http://{instance.registry}"]\n  capabilities = ["pull", "resolve"]\n',
-    )
+    write_mirrors(instance)
     _write(state / "cni.d/10-slipway.conflist", json.dumps(_cni(instance), indent=2))
     _write(state / "kubelet.json", json.dumps(_kubelet(instance), indent=2))
     _write(state / "kube-proxy.json", json.dumps(_kube_proxy(instance), indent=2))
@@ -61,6 +60,15 @@ def write(instance: Instance) -> None:
     _write(state / "manifests.yaml", _manifests(instance))
     _write(state / "supervisord.conf", processes.configuration(instance))
     _write(state / "init.sh", _init(instance))
+
+
+def write_mirrors(instance: Instance) -> None:
+    """Tell containerd, which looks at every pull, whom the instance's registry stands in for."""
+    for mirrored in MIRRORED:
+        _write(
+            instance.state / f"certs.d/{mirrored}/hosts.toml",
+            f'[host."http://{instance.registry}"]\n  capabilities = ["pull", "resolve"]\n',
+        )
 
 
 def _write(path: Path, text: str) -> None:

@@ -305,8 +305,14 @@ def _configure(target: Target) -> None:
             _pulumi(target, "config", "rm", *where)
         elif value is not None and current != value:
             _pulumi(target, "config", "set", *where, str(value))
-    for key, size in (("bucketAccessKey", 15), ("bucketSecretKey", 30)):
-        if not have.get(key):
+    grafana = have.get("grafana")
+    shown = isinstance(grafana, dict) and bool(grafana.get("enabled"))
+    for key, size, wanted in (
+        ("bucketAccessKey", 15, True),
+        ("bucketSecretKey", 30, True),
+        ("grafanaPassword", 15, shown),
+    ):
+        if wanted and not have.get(key):
             # On standard input: an argument would show in the process list.
             _pulumi(
                 target,

@@ -24,6 +24,8 @@ os.environ["PULUMI_ERROR_OUTPUT_STRING"] = (
 from pulumi.runtime import config as runtime_config  # noqa: E402
 from pulumi.runtime import mocks, rpc, settings, stack  # noqa: E402
 
+from settings import SECRET_KEYS  # noqa: E402
+
 DIGEST = "sha256:" + "0" * 64
 
 
@@ -186,7 +188,8 @@ def deploy(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Program]:
             for key, value in values.items()
             if value is not None
         }
-        runtime_config.set_all_config(stored, [f"slipway:{key}" for key in SECRETS])
+        secret = [f"slipway:{key}" for key in SECRET_KEYS if key in values]
+        runtime_config.set_all_config(stored, secret)
         return run(lambda: runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__"), into)
 
     monkeypatch.chdir(ROOT)

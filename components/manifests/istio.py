@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 
-from settings import Istio
 from settings_exposure import Exposure
+from settings_platform import Istio
 
 from . import network
 from .common import Manifest, Text

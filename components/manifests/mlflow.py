@@ -15,6 +15,10 @@ SERVER = "mlflow"
 PORT = 5000
 EVERYWHERE = "0.0.0.0"  # noqa: S104  (of the pod: policies say who gets there)
 TRAINING = "train-demo"
+# Kubernetes puts its value where a command says $(POD_IP).
+_POD_ADDRESS = "POD_IP"
+# Where the server's processes leave their counts; they are added up when somebody asks.
+_COUNTS = f"{common.TMP}/metrics"
 
 _QUIET = {"HOME": common.TMP, "MLFLOW_DISABLE_TELEMETRY": "true", "GIT_PYTHON_REFRESH": "quiet"}
 
@@ -30,8 +34,8 @@ def labels() -> dict[str, str]:
 
 
 def allowed_hosts(namespace: str, urls: Sequence[str | None]) -> str:
-    """What clients may call the server, for its guard against DNS rebinding: its Service, and the
-    hosts of `urls`.
+    """What clients may call the server, for its guard against DNS rebinding: its Service, the hosts
+    of `urls`, and its pod's own address, by which Prometheus calls it.
     """
     service = [
         SERVER,
@@ -41,7 +45,7 @@ def allowed_hosts(namespace: str, urls: Sequence[str | None]) -> str:
     ]
     hosts = [f"{name}:{PORT}" for name in service] + [urlsplit(url).netloc for url in urls if url]
     # Whoever forwards a port to it calls it by these, from a port of their choice.
-    hosts += ["127.0.0.1:*", "localhost:*"]
+    hosts += ["127.0.0.1:*", "localhost:*", f"$({_POD_ADDRESS}):{PORT}"]
     return ",".join(dict.fromkeys(hosts))
 
 
@@ -70,16 +74,24 @@ def pod(
                     destination,
                     "--allowed-hosts",
                     hosts,
+                    "--expose-prometheus",
+                    _COUNTS,
                 ],
-                env=common.env(
+                env=[
                     {
-                        **_QUIET,
-                        "MLFLOW_S3_ENDPOINT_URL": endpoint,
-                        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-                        "AWS_DEFAULT_REGION": "us-east-1",
-                        "AWS_EC2_METADATA_DISABLED": "true",
-                    }
-                ),
+                        "name": _POD_ADDRESS,
+                        "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}},
+                    },
+                    *common.env(
+                        {
+                            **_QUIET,
+                            "MLFLOW_S3_ENDPOINT_URL": endpoint,
+                            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+                            "AWS_DEFAULT_REGION": "us-east-1",
+                            "AWS_EC2_METADATA_DISABLED": "true",
+                        }
+                    ),
+                ],
                 envFrom=[{"secretRef": {"name": credentials}}],
                 workingDir=common.TMP,
                 ports=[{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
@@ -102,9 +114,13 @@ def pod(
 
 
 def deployment(template_pod: Manifest) -> Manifest:
-    """The spec of the tracking server's Deployment: one pod, for SQLite has one writer."""
+    """The spec of the tracking server's Deployment: one pod, for SQLite has one writer. Prometheus
+    finds it by its annotations.
+    """
+    found = {"prometheus.io/scrape": "true", "prometheus.io/port": str(PORT)}
     return common.single_replica(
-        selector(), {"metadata": {"labels": labels()}, "spec": template_pod}
+        selector(),
+        {"metadata": {"labels": labels(), "annotations": found}, "spec": template_pod},
     )
 
 

@@ -31,13 +31,17 @@ PROGRESS_SECONDS = 180
 
 @dataclass(frozen=True)
 class Server:
-    """The pure part of a model server: what its manifests are made from."""
+    """The pure part of a model server: what its manifests are made from.
+
+    floor: replicas at least, whatever `scaling.min` says; None means no floor but that.
+    """
 
     model: str
     version: int
     resources: Resources
     scaling: Scaling
     allow_pickle: bool = False
+    floor: int | None = None
 
     @property
     def name(self) -> str:
@@ -48,6 +52,11 @@ class Server:
     def selector(self) -> dict[str, str]:
         """The labels that pick its pods."""
         return selector(self.model, self.version)
+
+    @property
+    def min_replicas(self) -> int:
+        """The fewest replicas an autoscaler may leave it; never more than the most it may have."""
+        return min(max(self.scaling.min, self.floor or 0), self.scaling.max)
 
     @property
     def labels(self) -> dict[str, str]:
@@ -193,34 +202,6 @@ def disruption_budget(server: Server) -> Manifest:
     }
 
 
-def autoscaler(server: Server) -> Manifest:
-    """The spec of the HorizontalPodAutoscaler: up at once, down slowly."""
-    return {
-        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": server.name},
-        "minReplicas": server.scaling.min,
-        "maxReplicas": server.scaling.max,
-        "metrics": [
-            _utilization("cpu", server.scaling.cpu),
-            _utilization("memory", server.scaling.memory),
-        ],
-        "behavior": {
-            "scaleUp": {
-                "stabilizationWindowSeconds": 0,
-                "selectPolicy": "Max",
-                "policies": [
-                    {"type": "Percent", "value": 100, "periodSeconds": 30},
-                    {"type": "Pods", "value": 2, "periodSeconds": 30},
-                ],
-            },
-            "scaleDown": {
-                "stabilizationWindowSeconds": 300,
-                "selectPolicy": "Max",
-                "policies": [{"type": "Percent", "value": 50, "periodSeconds": 60}],
-            },
-        },
-    }
-
-
 def network_policy(
     server: Server, clients: list[Manifest], tracking: Manifest, tracking_port: int
 ) -> Manifest:
@@ -250,8 +231,3 @@ def _spread(server: Server, topology: str) -> Manifest:
         "labelSelector": {"matchLabels": server.selector},
         "matchLabelKeys": ["pod-template-hash"],
     }
-
-
-def _utilization(resource: str, percent: int) -> Manifest:
-    target = {"type": "Utilization", "averageUtilization": percent}
-    return {"type": "Resource", "resource": {"name": resource, "target": target}}

@@ -1,22 +1,26 @@
-"""The manifests of Prometheus: it finds pods by annotation and keeps its data on a volume."""
+"""What Prometheus scrapes, and what it makes of the labels that it finds.
+
+Its configuration: https://prometheus.io/docs/prometheus/latest/configuration/configuration/
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
-from settings_types import memory_bytes
-
-from . import common
+from . import common, network
+from . import kube_state_metrics as states
 from .common import MODEL_LABEL, VERSION_LABEL, Manifest, Text
 from .istio import INGRESS_NAMESPACE
 
 SERVER = "prometheus"
 PORT = 9090
-CONFIG_FILE = "prometheus.yml"
-USER = 65534
+
+_KEDA_PORT = 8080
 _META = "__meta_kubernetes_pod"
+RULES_AT = "/etc/prometheus-rules"
+TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  (where it is mounted)
 
 
 def selector() -> dict[str, str]:
@@ -24,102 +28,70 @@ def selector() -> dict[str, str]:
     return common.selector(SERVER, SERVER)
 
 
+def peer(namespace: Text = "monitoring") -> Manifest:
+    """Its pods in that namespace, as a NetworkPolicy names them."""
+    return network.pods(selector(), namespace)
+
+
 def labels() -> dict[str, str]:
     """The labels of its objects."""
     return common.labels(SERVER, SERVER, "monitoring")
 
 
-def configuration(namespaces: Sequence[str]) -> str:
-    """prometheus.yml, as JSON, which is YAML too, so that equal input gives equal bytes."""
-    return json.dumps(
+def configuration(
+    namespaces: Sequence[str],
+    home: str = "monitoring",
+    *,
+    alertmanager: str | None = None,
+    keda: str | None = None,
+    rules: Sequence[str] = (),
+) -> str:
+    """prometheus.yml, as JSON, which is YAML too, so that equal input gives equal bytes.
+
+    namespaces: whose annotated pods are scraped. home: where Prometheus runs, beside
+    kube-state-metrics; of what nodes say, these namespaces alone are kept. alertmanager: where it
+    is reached, as in http://alertmanager.monitoring.svc:9093. keda: the namespace of KEDA's
+    operator. rules: the names of the rule files.
+    """
+    jobs = [
+        _static("prometheus", f"127.0.0.1:{PORT}"),
         {
-            "global": {
-                "scrape_interval": "5s",
-                "scrape_timeout": "4s",
-                "evaluation_interval": "15s",
-            },
-            "scrape_configs": [
-                {"job_name": "prometheus", "static_configs": [{"targets": [f"127.0.0.1:{PORT}"]}]},
-                {
-                    "job_name": "pods",
-                    "kubernetes_sd_configs": [
-                        {"role": "pod", "namespaces": {"names": list(namespaces)}}
-                    ],
-                    "relabel_configs": _relabelings(),
-                    # What a pod says of its own identity gives way to what Kubernetes says of it.
-                    "metric_relabel_configs": [
-                        {
-                            "action": "labeldrop",
-                            "regex": "exported_(model_name|model_version|pod|namespace)",
-                        },
-                        _counted_for("model_name", "$1"),
-                        _counted_for("model_version", "$2"),
-                    ],
-                },
-            ],
+            "job_name": "pods",
+            "scrape_interval": "5s",
+            "scrape_timeout": "4s",
+            "kubernetes_sd_configs": [_pods_of(namespaces)],
+            "relabel_configs": pod_relabelings(),
+            "metric_relabel_configs": metric_relabelings(),
         },
-        indent=2,
-    )
+        _static("kube-state-metrics", f"{states.SERVER}.{home}.svc:{states.PORT}")
+        | {"honor_labels": True, "metric_relabel_configs": states.metric_relabelings()},
+        *_node_jobs(sorted({*namespaces, home})),
+    ]
+    whole: Manifest = {
+        "global": {
+            "scrape_interval": "15s",
+            "scrape_timeout": "10s",
+            "evaluation_interval": "15s",
+        },
+        "scrape_configs": jobs,
+    }
+    if alertmanager:
+        where = urlsplit(alertmanager)
+        job = _static("alertmanager", where.netloc) | {"scheme": where.scheme}
+        jobs.append(job)
+        whole["alerting"] = {"alertmanagers": [{k: job[k] for k in ("scheme", "static_configs")}]}
+    if keda:
+        jobs.append(_keda_job(keda))
+    if rules:
+        whole["rule_files"] = [f"{RULES_AT}/{name}" for name in rules]
+    return json.dumps(whole, indent=2)
 
 
-def deployment(image: Text, config: str, config_map: Text, claim: Text, size: str) -> Manifest:
-    """The spec of the Deployment. `size` is the volume's; the data may fill four fifths of it."""
-    megabytes = memory_bytes(size) * 4 // 5 // 2**20
-    pod = common.pod(
-        SERVER,
-        automountServiceAccountToken=True,  # it asks the API server for pods
-        securityContext=common.pod_security(USER),
-        terminationGracePeriodSeconds=60,
-        containers=[
-            common.container(
-                SERVER,
-                image,
-                [
-                    "/bin/prometheus",
-                    f"--config.file=/etc/prometheus/{CONFIG_FILE}",
-                    f"--web.listen-address=0.0.0.0:{PORT}",
-                    "--storage.tsdb.path=/data",
-                    f"--storage.tsdb.retention.size={megabytes}MB",
-                    "--storage.tsdb.retention.time=30d",
-                ],
-                workingDir="/data",
-                ports=[{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
-                resources={
-                    "requests": {"cpu": "50m", "memory": "128Mi"},
-                    "limits": {"cpu": "1", "memory": "512Mi"},
-                },
-                startupProbe=common.http_probe(
-                    "/-/ready", "http", period=2, timeout=5, failures=60
-                ),
-                livenessProbe=common.http_probe(
-                    "/-/healthy", "http", period=15, timeout=10, failures=4
-                ),
-                readinessProbe=common.http_probe(
-                    "/-/ready", "http", period=5, timeout=5, failures=3
-                ),
-                volumeMounts=[
-                    common.mount("config", "/etc/prometheus", read_only=True),
-                    common.mount("data", "/data"),
-                ],
-            )
-        ],
-        volumes=[
-            {"name": "config", "configMap": {"name": config_map}},
-            common.claim_volume("data", claim),
-        ],
-    )
-    annotations = {"slipway.dev/config-sha256": hashlib.sha256(config.encode()).hexdigest()}
-    return common.single_replica(
-        selector(), {"metadata": {"labels": labels(), "annotations": annotations}, "spec": pod}
-    )
-
-
-def pod_reader_rules() -> list[Manifest]:
-    """The rules of the Role that lets it find pods, and nothing else."""
-    return [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}]
-
-
-def _relabelings() -> list[Manifest]:
+def pod_relabelings() -> list[Manifest]:
+    """The `relabel_configs` of pods that are found by annotation: `prometheus.io/scrape`, `/port`
+    and `/path`. Each target gets the labels namespace and pod, and model_name and model_version
+    where its pod serves a version.
+    """
     annotation = f"{_META}_annotation_prometheus_io"
     return [
         {"action": "keep", "source_labels": [f"{annotation}_scrape"], "regex": "true"},
@@ -147,6 +119,17 @@ def _relabelings() -> list[Manifest]:
     ]
 
 
+def metric_relabelings() -> list[Manifest]:
+    """The `metric_relabel_configs` of these pods: what a pod says of its own identity gives way to
+    what Kubernetes says of it, and a gateway's counters get the model and version they are about.
+    """
+    return [
+        {"action": "labeldrop", "regex": "exported_(model_name|model_version|pod|namespace)"},
+        _counted_for("model_name", "$1"),
+        _counted_for("model_version", "$2"),
+    ]
+
+
 def _counted_for(label: str, group: str) -> Manifest:
     """The label of a gateway's counter that says which model, or version, the answers came from.
     Only a gateway's word is taken for it.
@@ -163,3 +146,75 @@ def _counted_for(label: str, group: str) -> Manifest:
 
 def _label(name: str) -> str:
     return f"{_META}_label_" + "".join(c if c.isalnum() else "_" for c in name)
+
+
+def _static(job: str, target: str) -> Manifest:
+    return {"job_name": job, "static_configs": [{"targets": [target]}]}
+
+
+def _pods_of(namespaces: Sequence[str]) -> Manifest:
+    return {"role": "pod", "namespaces": {"names": list(namespaces)}}
+
+
+def _node_jobs(namespaces: Sequence[str]) -> list[Manifest]:
+    """Two pages of every kubelet: volumes; and what containers use, by cAdvisor. That is read
+    where metrics-server reads it, in a fiftieth of the bytes of /metrics/cadvisor.
+    """
+    pages = {
+        "kubelet": ("/metrics", "kubelet_volume_stats_(available|capacity)_bytes"),
+        "cadvisor": (
+            "/metrics/resource",
+            "container_(cpu_usage_seconds_total|memory_working_set_bytes)",
+        ),
+    }
+    return [
+        {
+            "job_name": job,
+            "scheme": "https",
+            "metrics_path": path,
+            "authorization": {"credentials_file": f"{TOKEN}/token"},
+            "tls_config": {"ca_file": f"{TOKEN}/ca.crt"},
+            "kubernetes_sd_configs": [{"role": "node"}],
+            "metric_relabel_configs": [
+                {
+                    "action": "keep",
+                    "source_labels": ["__name__", "namespace"],
+                    "regex": f"{names};({'|'.join(namespaces)})",
+                }
+            ],
+            # The page tells when each value was taken, and a series that is gone ends at once.
+            "track_timestamps_staleness": True,
+        }
+        for job, (path, names) in pages.items()
+    ]
+
+
+def _keda_job(namespace: str) -> Manifest:
+    """KEDA's operator. What it counts names the namespaces of what it scales, so its own pod's
+    names none.
+    """
+    names = [_label("app.kubernetes.io/name"), _label("app")]
+    return {
+        "job_name": "keda",
+        "kubernetes_sd_configs": [_pods_of([namespace])],
+        "relabel_configs": [
+            {
+                "action": "keep",
+                "source_labels": names,
+                "regex": "keda-operator;.*|.*;keda-operator",
+            },
+            {
+                "action": "drop",
+                "source_labels": [f"{_META}_phase"],
+                "regex": "Pending|Succeeded|Failed",
+            },
+            {
+                "source_labels": [f"{_META}_ip"],
+                "replacement": f"$1:{_KEDA_PORT}",
+                "target_label": "__address__",
+            },
+        ],
+        "metric_relabel_configs": [
+            {"action": "keep", "source_labels": ["__name__"], "regex": "keda_.+"}
+        ],
+    }

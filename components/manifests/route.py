@@ -55,7 +55,8 @@ def virtual_service(
             "directResponse": {"status": 404},
         }
     ]
-    destinations = [_destination(stable_host)]
+    # Said although it goes without saying: what watches the weights reads it here.
+    destinations = [_destination(stable_host) | {"weight": 100}]
     if canary is not None:
         by_header = everything | {"headers": {CANARY_HEADER: {"exact": "true"}}}
         routes.append(_route("canary-by-header", by_header, [_destination(canary_host)]))

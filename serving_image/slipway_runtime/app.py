@@ -35,7 +35,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from slipway_runtime.compiled import Array
+from slipway_runtime.drift import CompiledDrift
 from slipway_runtime.errors import ErrorType, RequestError
+from slipway_runtime.extract import Matrix
 from slipway_runtime.fast import FastPath
 from slipway_runtime.metrics import Metrics
 from slipway_runtime.settings import ServerSettings
@@ -83,6 +86,7 @@ class ModelServer:
         draining: True once the server was told to stop. Readiness then fails and every answer
             closes its connection, so that proxies let go of it; requests are still answered.
         others_loading: tells whether another front worker has yet to load its model.
+        drift: looks at what the compiled model is asked and answers, where there is a profile.
         held_bytes: the bytes of all bodies that are received or worked on.
         metrics: the metrics.
     """
@@ -102,6 +106,7 @@ class ModelServer:
         self.waiting = False
         self.held_bytes = 0
         self.fast: FastPath | None = None
+        self.drift: CompiledDrift | None = None
         self.draining = False
         self.others_loading: Callable[[], bool] = lambda: False
         self.metrics = Metrics(settings.model_name, settings.model_version, server)
@@ -155,14 +160,21 @@ class ModelServer:
             self.check_values(body, b"\n" if (content_type or "").startswith("text/") else b"[")
             if self.fast is not None and content_type == _JSON:
                 # A body that `hot` left over is large or not plain: off the event loop with it.
-                answer = await self.in_thread(quietly, self.fast.answer, body)
-                if answer is not None:
+                answered = await self.in_thread(quietly, self.fast.answered, body)
+                if answered is not None:
+                    content, matrix, outputs = answered
                     self.metrics.by_compiled.inc()
-                    return Response(answer, media_type=_JSON)
+                    self.observe(matrix, outputs, places=True)
+                    return Response(content, media_type=_JSON)
             answer = await self.backend.score(body, content_type, request_id)
             return Response(answer, media_type=_JSON)
 
         return await self.predicting(request, predict, _error_body)
+
+    def observe(self, matrix: Matrix, outputs: Array, places: bool = False) -> None:
+        """Has `drift` look at what the compiled model answered, once the answer is sent."""
+        if self.drift is not None:
+            asyncio.get_running_loop().call_soon(self.drift.offer, matrix, outputs, places)
 
     async def in_thread(self, function: Callable[..., _T], *arguments: Any) -> _T:
         """Returns what a function returns, called off the event loop."""

@@ -106,9 +106,11 @@ class _Endpoints:
             self._server.check_values(memoryview(body)[:length])
             answer = None
             if (fast := self._server.fast) is not None:
-                answer = await self._server.in_thread(quietly, fast.infer, body, length)
-                if answer is not None:
+                inferred = await self._server.in_thread(quietly, fast.inferred, body, length)
+                if inferred is not None:
+                    answer, matrix, outputs = inferred
                     self._server.metrics.by_compiled.inc()
+                    self._server.observe(matrix, outputs)
             if answer is None:
                 answer = await self._server.backend.infer(body, length, request_id)
             content, size = answer

@@ -5,7 +5,7 @@ What it answers is what MLflow answers, byte for byte; what it is not sure of it
 
 import json
 from collections.abc import Collection, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import orjson
@@ -30,6 +30,7 @@ class FastPath:
     Attributes:
         rowwise: whether a row gets the same prediction, to the last bit, whatever rows are
             predicted with it; several requests may then be answered at once.
+        classes: the labels that `predicted` gives the places of, or None.
     """
 
     def __init__(
@@ -47,8 +48,10 @@ class FastPath:
         self._predict = compiled.predictor()
         self._choose = compiled.chooser()
         self._labels: list[bytes] = []
+        self.classes: list[Any] | None = None
         if self._choose is not None and compiled.classes is not None:
-            self._labels = [json.dumps(label).encode() for label in compiled.classes.tolist()]
+            self.classes = compiled.classes.tolist()
+            self._labels = [json.dumps(label).encode() for label in self.classes]
         self.rowwise = False
 
     def serve(self, formats: Collection[str]) -> None:
@@ -67,10 +70,16 @@ class FastPath:
             body: the request's body, in JSON.
             in_line: whether a request of many rows is left alone too.
         """
+        answered = self.answered(body, in_line)
+        return None if answered is None else answered[0]
+
+    def answered(self, body: bytes, in_line: bool = False) -> tuple[bytes, Matrix, Array] | None:
+        """Returns what `answer` does, the request's matrix and the outputs as `predicted` does."""
         matrix = self.extract(body)
         if matrix is None or (in_line and len(matrix) > self.most_rows):
             return None
-        return self.answers([matrix])[0]
+        answers, matrix, outputs = self.predicted([matrix])
+        return answers[0], matrix, outputs
 
     def extract(self, body: bytes) -> Matrix | None:
         """Returns the matrix of a request, of shape (rows, columns), or None as in `answer`."""
@@ -85,18 +94,28 @@ class FastPath:
 
         For more than one only where `rowwise` says that it makes no difference.
         """
+        return self.predicted(matrices)[0]
+
+    def predicted(self, matrices: Sequence[Matrix]) -> tuple[list[bytes], Matrix, Array]:
+        """Returns what `answers` does, the matrix of all requests, and the model's outputs.
+
+        The outputs have the shape (rows,) or (rows, outputs); where there are `classes`, they are
+        the labels' places among them.
+        """
         matrix = matrices[0] if len(matrices) == 1 else np.concatenate(matrices)
         if self._choose is None:
-            texts = [json.dumps(value).encode() for value in self._predict(matrix).tolist()]
+            outputs = self._predict(matrix)
+            texts = [json.dumps(value).encode() for value in outputs.tolist()]
         else:
-            texts = [self._labels[place] for place in self._choose(matrix).tolist()]
+            outputs = self._choose(matrix)
+            texts = [self._labels[place] for place in outputs.tolist()]
         found = []
         start = 0
         for part in matrices:
             rows = texts[start : start + len(part)]
             start += len(part)
             found.append(b'{"predictions": [%b]}' % b", ".join(rows))
-        return found
+        return found, matrix, outputs
 
     def infer(
         self, body: bytes, header_length: int | None, in_line: bool = False
@@ -114,6 +133,13 @@ class FastPath:
         Raises:
             RequestError: the request is not one of the protocol.
         """
+        inferred = self.inferred(body, header_length, in_line)
+        return None if inferred is None else inferred[0]
+
+    def inferred(
+        self, body: bytes, header_length: int | None, in_line: bool = False
+    ) -> tuple[tuple[bytes, int | None], Matrix, Array] | None:
+        """Returns what `infer` does, the request's matrix and the model's predictions."""
         names = self.extractor.names
         if not self._infers:
             return None
@@ -123,8 +149,9 @@ class FastPath:
         matrix = v2.matrix(request, names, self.extractor.kinds)
         if matrix is None or (in_line and len(matrix) > self.most_rows):
             return None
-        outputs = v2.outputs_of(self._predict(matrix))
-        return v2.encode(outputs, request, *self._model)
+        prediction = self._predict(matrix)
+        outputs = v2.outputs_of(prediction)
+        return v2.encode(outputs, request, *self._model), matrix, prediction
 
     def predict(self, matrix: Matrix) -> Array:
         """Returns the predictions for a matrix of shape (rows, columns) in the signature's order.

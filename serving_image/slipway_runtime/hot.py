@@ -20,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from slipway_runtime.app import ModelServer
 from slipway_runtime.app_v2 import LENGTH_HEADER
+from slipway_runtime.compiled import Array
 from slipway_runtime.errors import RequestError
 from slipway_runtime.extract import Matrix
 
@@ -173,14 +174,17 @@ class HotProtocol(HttpToolsProtocol):
                 self.batch.add(self, body, matrix, started)
             return
         try:
-            answer = self._infer(body)
+            inferred = self._infer(body)
         except Exception:
             # The long way will fail likewise, and has the words for it.
-            answer = None
-        if answer is None:
+            inferred = None
+        if inferred is None:
             self.leave(body)
         else:
+            answer, matrix, outputs = inferred
             self.send(answer, len(body), started)
+            if (drift := self.model_server.drift) is not None:
+                drift.offer(matrix, outputs)
 
     def _matrix(self, body: bytes) -> Matrix | None:
         fast = self.model_server.fast
@@ -208,8 +212,11 @@ class HotProtocol(HttpToolsProtocol):
             self.loop.call_later(_COUNT_SECONDS, metrics.count_compiled)
         self.on_response_complete()
 
-    def _infer(self, body: bytes) -> bytes | None:
-        """Returns the whole answer to a request of the inference protocol, or None."""
+    def _infer(self, body: bytes) -> tuple[bytes, Matrix, Array] | None:
+        """Returns the whole answer to a request of the inference protocol, or None.
+
+        With it come the request's matrix and the model's predictions.
+        """
         fast = self.model_server.fast
         if fast is None or len(body) > self.model_server.settings.max_request_bytes:
             return None
@@ -220,20 +227,21 @@ class HotProtocol(HttpToolsProtocol):
                     return None
                 length = int(value)
         try:
-            inferred = fast.infer(body, length, in_line=True)
+            inferred = fast.inferred(body, length, in_line=True)
         except RequestError:
             return None
         if inferred is None:
             return None
-        content, size = inferred
+        (content, size), matrix, outputs = inferred
         more = b"" if size is None else b"%b: %d\r\n" % (_LENGTH_HEADER, size)
-        return b"%bcontent-length: %d\r\n%bcontent-type: %b\r\n\r\n%b" % (
+        answer = b"%bcontent-length: %d\r\n%bcontent-type: %b\r\n\r\n%b" % (
             self.dated(),
             len(content),
             more,
             _JSON if size is None else _BINARY,
             content,
         )
+        return answer, matrix, outputs
 
     def dated(self) -> bytes:
         """Returns the answer's head, with the headers that uvicorn renews every second."""
@@ -278,17 +286,18 @@ class Batch:
         if not waiting:
             return
         fast = self._server.fast
-        answers: list[bytes] | None = None
+        predicted: tuple[list[bytes], Matrix, Array] | None = None
         if fast is not None:
             try:
-                answers = fast.answers([matrix for _, matrix, _ in waiting.values()])
+                predicted = fast.predicted([matrix for _, matrix, _ in waiting.values()])
             except Exception as error:
                 _log.warning("the compiled model failed", exc_info=error)
-        if answers is None:
+        if predicted is None:
             for connection, (body, _, _) in waiting.items():
                 if not connection.transport.is_closing():
                     connection.leave(body)
             return
+        answers, together, outputs = predicted
         for (connection, (body, _, started)), content in zip(waiting.items(), answers, strict=True):
             head = connection.dated()
             answer = b"%bcontent-length: %d\r\ncontent-type: application/json\r\n\r\n%b" % (
@@ -297,3 +306,5 @@ class Batch:
                 content,
             )
             connection.send(answer, len(body), started)
+        if (drift := self._server.drift) is not None:
+            drift.offer(together, outputs, places=True)

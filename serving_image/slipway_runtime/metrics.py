@@ -12,6 +12,8 @@ model_compiled_predictions_total  counter    those answered by the compiled mode
 model_compiled                    gauge      1 while a compiled model is in service, by engine
 ================================  =========  =======================================================
 
+and, where the version has a profile of its training data, those of `drift_counts.DriftCollector`.
+
 So errors / predictions is the error rate. Every series exists from the start, at zero: a rate over
 an error that has not happened yet is 0, not "no data".
 
@@ -41,6 +43,8 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from slipway_runtime.drift_counts import DriftCollector
+from slipway_runtime.drift_profile import Profile
 from slipway_runtime.errors import ERROR_TYPES, ErrorType
 
 LATENCY_BUCKETS: Final = (
@@ -86,6 +90,7 @@ class Metrics:
         self._registry = CollectorRegistry()
         labels = {"model_name": model_name, "model_version": model_version}
         names = tuple(labels)
+        self._labels = labels
         self._documentation: dict[str, str] = {}
 
         def described(name: str, documentation: str) -> tuple[str, str]:
@@ -201,6 +206,10 @@ class Metrics:
         """Tells which engine's compiled model is in service, if any."""
         for name, gauge in self._compiled.items():
             gauge.set(name == engine)
+
+    def add_drift(self, profile: Profile, folder: Path) -> None:
+        """Has what all processes count in ``folder`` told too (see `drift_counts`)."""
+        self._scraped.register(DriftCollector(profile, folder, self._labels))
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """Returns the exposition, in the format that ``accept`` prefers, and its content type.

@@ -1,8 +1,9 @@
 """The model process: the one that loads the model and answers whatever is not plain.
 
 ``python -m slipway_runtime.model_process``, started by `server` with ``SLIPWAY_SOCKET`` (the path
-of a Unix socket to make) and ``SLIPWAY_SCRATCH`` (a folder for compiled models) beside the server's
-settings. A front worker connects, sends frames (see `wire`) and gets an answer to each.
+of a Unix socket to make), ``SLIPWAY_SCRATCH`` (a folder for compiled models) and ``SLIPWAY_DRIFT``
+(the file in which it counts drift) beside the server's settings. A front worker connects, sends
+frames (see `wire`) and gets an answer to each.
 
 Apart from front workers it cannot hold up a probe or a plain request, however long the model keeps
 the interpreter to itself; and a model that crashes takes no connection with it.
@@ -38,6 +39,7 @@ from slipway_runtime.processes import CANNOT_RUN, STOP, begin_child
 from slipway_runtime.settings import ServerSettings, SettingsError
 
 if TYPE_CHECKING:
+    from slipway_runtime.drift import NativeDrift
     from slipway_runtime.protocol import Scorer
 
 _log = logging.getLogger("slipway.model")
@@ -64,6 +66,7 @@ class ModelProcess:
         self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="predict")
         self._loop = asyncio.get_running_loop()
         self._scorer: Scorer | None = None
+        self._drift: NativeDrift | None = None
         self._early: list[tuple[wire.Frame, Future[wire.Frame]]] = []
         self._overdue: dict[Future[wire.Frame], float] = {}
         self._events: list[dict[str, Any]] = []
@@ -122,22 +125,25 @@ class ModelProcess:
 
     def _submit(self, frame: wire.Frame) -> "Future[wire.Frame]":
         """Has a thread answer a question, as soon as the model is loaded."""
-        if self._scorer is not None:
-            return self._threads.submit(self._answer, frame)
         future: Future[wire.Frame] = Future()
-        self._early.append((frame, future))
+        if self._scorer is None:
+            self._early.append((frame, future))
+        else:
+            self._threads.submit(self._work, frame, future)
         return future
 
     def _begin(self) -> None:
         """Takes up the questions that came before the model was loaded."""
         early, self._early = self._early, []
         for frame, future in early:
-            if future.set_running_or_notify_cancel():
-                answer = functools.partial(self._answer, frame)
-                work = self._threads.submit(answer)
-                work.add_done_callback(
-                    lambda done, future=future: future.set_result(done.result())  # type: ignore[misc]
-                )
+            self._threads.submit(self._work, frame, future)
+
+    async def count_drift(self) -> None:
+        """Counts, every second, the rows that were looked at for drift; for ever."""
+        while True:
+            await asyncio.sleep(1)
+            if self._drift is not None:
+                self._drift.count()
 
     async def watch(self) -> None:
         """Ends this process once every thread is stuck; the server starts another.
@@ -158,19 +164,29 @@ class ModelProcess:
                 sys.stdout.flush()
                 os._exit(_STUCK)
 
-    def _answer(self, frame: wire.Frame) -> wire.Frame:
-        """Returns the answer to a question; in a thread of the pool."""
+    def _work(self, frame: wire.Frame, future: "Future[wire.Frame]") -> None:
+        """Answers a question, unless it was taken back; in a thread of the pool."""
+        if not future.set_running_or_notify_cancel():
+            return
+        answer, seen = self._answer(frame)
+        future.set_result(answer)
+        # The answer is on its way.
+        if seen is not None and self._drift is not None:
+            self._drift.offer(*seen)
+
+    def _answer(self, frame: wire.Frame) -> tuple[wire.Frame, tuple[Any, Any] | None]:
+        """Returns the answer to a question, and the model's input and prediction if it has one."""
         scorer = self._scorer
         try:
             if scorer is None:
                 raise RequestError(503, "TEMPORARILY_UNAVAILABLE", "It ends.", "not_ready")
             if frame.kind is wire.Kind.INFER:
-                body, length = scorer.infer(frame.payload, frame.meta["header_length"])
+                (body, length), *seen = scorer.inferred(frame.payload, frame.meta["header_length"])
                 meta = {"header_length": length}
             else:
-                body = scorer.score(frame.payload, frame.meta["content_type"])
+                body, *seen = scorer.scored(frame.payload, frame.meta["content_type"])
                 meta = {}
-            return wire.Frame(wire.Kind.ANSWER, frame.number, meta, body)
+            return wire.Frame(wire.Kind.ANSWER, frame.number, meta, body), (seen[0], seen[1])
         except RequestError as error:
             failure = error
         except BaseException as error:
@@ -182,7 +198,7 @@ class ModelProcess:
             fields = {"request_id": frame.meta["request_id"], "error_type": failure.error_type}
             cause = failure.__cause__ or failure
             _log.error("prediction failed", exc_info=cause, extra=fields)
-        return wire.Frame(wire.Kind.ERROR, frame.number, wire.error_meta(failure))
+        return wire.Frame(wire.Kind.ERROR, frame.number, wire.error_meta(failure)), None
 
     def load(self) -> None:
         """Loads the model, step by step as the module says; in a thread.
@@ -196,7 +212,7 @@ class ModelProcess:
             model = modelfile.read(path)
             self._check(path)
             trial = self._compile(path, model)
-            from slipway_runtime import protocol
+            from slipway_runtime import drift, protocol
 
             logs.adopt_mlflow_loggers()
             scorer = protocol.Scorer(
@@ -220,6 +236,7 @@ class ModelProcess:
         # The hundred thousands of objects made so far stay for good: no collection need visit them.
         gc.collect()
         gc.freeze()
+        self._drift = drift.watch(self._settings, model)
         self._scorer = scorer
         self._loop.call_soon_threadsafe(self._begin)
         seconds = round(time.perf_counter() - started, 3)
@@ -265,7 +282,7 @@ async def serve(settings: ServerSettings, socket: str, scratch: Path) -> None:
     stopped = asyncio.Event()
     loop.add_signal_handler(STOP, stopped.set)
     server = await asyncio.start_unix_server(process.serve_worker, socket)
-    watching = asyncio.ensure_future(process.watch())
+    watching = [asyncio.ensure_future(each) for each in (process.watch(), process.count_drift())]
     loading = asyncio.ensure_future(asyncio.to_thread(process.load))
     stopping = asyncio.ensure_future(stopped.wait())
     try:
@@ -277,7 +294,8 @@ async def serve(settings: ServerSettings, socket: str, scratch: Path) -> None:
             raise error
         await stopping
     finally:
-        watching.cancel()
+        for each in watching:
+            each.cancel()
         server.close()
         process.close()
 

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import yaml
 
+from slipway_runtime.training_profile import PROFILE_KEY
+
 MLMODEL: Final = "MLmodel"
 # The same safe one, ten times as fast where the C library is there.
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -28,6 +30,7 @@ class ModelFile:
         has_params: whether the signature has params.
         example: the path of an example request in MLflow's protocol, relative to the model's
             folder, or None.
+        profile: the metadata's entry `PROFILE_KEY`, whatever it is, or None.
     """
 
     flavors: dict[str, dict[str, Any]]
@@ -35,6 +38,7 @@ class ModelFile:
     outputs: list[dict[str, Any]] | None
     has_params: bool
     example: str | None
+    profile: object = None
 
     @property
     def columns(self) -> list[tuple[str, str]] | None:
@@ -79,6 +83,7 @@ def read(path: Path) -> ModelFile:
     if not isinstance(content, dict) or not isinstance(content.get("flavors"), dict):
         raise ValueError(f"{MLMODEL} has no flavors")
     signature = content.get("signature") or {}
+    metadata = content.get("metadata")
     info = content.get("saved_input_example_info") or {}
     return ModelFile(
         flavors={name: flavor or {} for name, flavor in content["flavors"].items()},
@@ -86,6 +91,7 @@ def read(path: Path) -> ModelFile:
         outputs=_schema(signature.get("outputs")),
         has_params=bool(_schema(signature.get("params"))),
         example=info.get("serving_input_path"),
+        profile=metadata.get(PROFILE_KEY) if isinstance(metadata, dict) else None,
     )
 
 

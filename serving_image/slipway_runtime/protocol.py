@@ -107,6 +107,10 @@ class Scorer:
         Raises:
             RequestError: there is no prediction; it carries the answer to give instead.
         """
+        return self.scored(body, content_type)[0]
+
+    def scored(self, body: bytes, content_type: str | None) -> tuple[bytes, Any, Any]:
+        """Returns what `score` does, the model's input and its prediction."""
         data, params, unwrapped = self._parse(body, _media_type(content_type))
         prediction = self._predict(data, params)
         output = io.StringIO()
@@ -118,7 +122,7 @@ class Scorer:
         except Exception as error:
             message = "The model's prediction cannot be written as JSON."
             raise RequestError(500, "INTERNAL_ERROR", message, "model_error") from error
-        return output.getvalue().encode()
+        return output.getvalue().encode(), data, prediction
 
     def one_job(self) -> None:
         """Has the model predict as `native.one_job` says, if it is one of scikit-learn."""
@@ -138,10 +142,17 @@ class Scorer:
         Raises:
             RequestError: there is no prediction; it carries the answer to give instead.
         """
+        return self.inferred(body, header_length)[0]
+
+    def inferred(
+        self, body: bytes, header_length: int | None
+    ) -> tuple[tuple[bytes, int | None], Any, Any]:
+        """Returns what `infer` does, the model's input and its prediction."""
         request = v2.decode(body, header_length)
         data = v2.model_input(request, self._facts.inputs)
-        outputs = v2.outputs_of(self._predict(data, v2.params(request)))
-        return v2.encode(outputs, request, *self._identity)
+        prediction = self._predict(data, v2.params(request))
+        outputs = v2.outputs_of(prediction)
+        return v2.encode(outputs, request, *self._identity), data, prediction
 
     def _predict(self, data: Any, params: Any) -> Any:
         try:

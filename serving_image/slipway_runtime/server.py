@@ -127,6 +127,8 @@ class Server:
         Board.make(self._board_path, settings.workers)
         counts = scratch / "metrics"
         counts.mkdir()
+        drift = scratch / "drift"
+        drift.mkdir()
         self._workers: list[Child] = []
         self._models: list[Child] = []
         lines = [
@@ -137,6 +139,7 @@ class Server:
             folder = scratch / f"model{place}"
             folder.mkdir()
             model = line | {"SLIPWAY_SCRATCH": str(folder)}
+            model |= {"SLIPWAY_DRIFT": str(drift / f"model{place}")}
             self._models.append(Child("slipway_runtime.model_process", place, model))
         for place in range(settings.workers):
             worker = lines[place % len(lines)] | {
@@ -144,6 +147,7 @@ class Server:
                 "SLIPWAY_PLACE": str(place),
                 "SLIPWAY_LISTEN_FD": str(listener.fileno()),
                 "PROMETHEUS_MULTIPROC_DIR": str(counts),
+                "SLIPWAY_DRIFT": str(drift / f"worker{place}"),
             }
             descriptors = (listener.fileno(),)
             self._workers.append(Child("slipway_runtime.worker", place, worker, descriptors))

@@ -86,6 +86,8 @@ class ServerSettings:
         compiled: ``COMPILED``, by default ``true``; whether a model is compiled where it can be.
         allow_pickle: ``ALLOW_PICKLE``, by default ``false``; whether a model may be loaded that
             holds pickles, and so runs code of its own when it is loaded.
+        drift_rows: ``DRIFT_ROWS``, by default 20; rows a second that each process looks at for
+            drift, where the model has a profile; 0 for none. See `drift`.
     """
 
     model_name: str
@@ -104,6 +106,7 @@ class ServerSettings:
     max_values: int = 2_000_000
     compiled: bool = True
     allow_pickle: bool = False
+    drift_rows: int = 20
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Self:
@@ -133,4 +136,5 @@ class ServerSettings:
             max_values=_number(env, "MAX_VALUES", cls.max_values, 1, 2**31),
             compiled=_flag(env, "COMPILED", cls.compiled),
             allow_pickle=_flag(env, "ALLOW_PICKLE", cls.allow_pickle),
+            drift_rows=_number(env, "DRIFT_ROWS", cls.drift_rows, 0, 1000),
         )

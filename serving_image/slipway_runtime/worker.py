@@ -2,8 +2,8 @@
 
 ``python -m slipway_runtime.worker``, started by `server` with ``SLIPWAY_LISTEN_FD`` (the listening
 socket), ``SLIPWAY_SOCKET`` (its model process' Unix socket), ``SLIPWAY_PLACE`` (its number), and
-``SLIPWAY_BOARD`` (the file in which the workers tell each other their state) beside the server's
-settings.
+``SLIPWAY_BOARD`` (the file in which the workers tell each other their state) and ``SLIPWAY_DRIFT``
+(the file in which it counts drift, beside those of others) beside the server's settings.
 
 It answers from its start on, so that probes get answers instead of refused connections, unless
 another worker already serves: then it takes connections only once its own model is there.
@@ -27,11 +27,12 @@ from typing import Any, Final
 import uvicorn
 import uvloop
 
-from slipway_runtime import __version__, logs, modelfile, wire
+from slipway_runtime import __version__, drift, drift_profile, logs, modelfile, wire
 from slipway_runtime.app import ModelServer
 from slipway_runtime.app_v2 import routes
 from slipway_runtime.board import Board, State
 from slipway_runtime.compiled import Compiled
+from slipway_runtime.drift_profile import Profile
 from slipway_runtime.extract import Extractor
 from slipway_runtime.fast import FastPath
 from slipway_runtime.hot import HotProtocol
@@ -99,6 +100,8 @@ class Worker:
         self._place = place
         self._model: modelfile.ModelFile | None = None
         self._withdrawn = False
+        self._profile: Profile | None = None
+        self._profile_read = False
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.remote = Remote(path, settings.queue, self._events.put_nowait)
         self.server = ModelServer(
@@ -139,6 +142,7 @@ class Worker:
                 self.server.metrics.compiled(None)
             case "ready":
                 self.server.mlflow_version = meta["mlflow_version"]
+                self._look_at_drift()
                 self._ready()
             case "failed":
                 self.failed.set()
@@ -146,6 +150,35 @@ class Worker:
                 # Requests wait for the next model process; new ones had better go elsewhere.
                 self.server.waiting = True
                 self._board.set(self._place, State.RESTARTING)
+
+    async def count_drift(self) -> None:
+        """Counts, every second, the rows that were looked at for drift; for ever."""
+        while True:
+            await asyncio.sleep(1)
+            if self.server.drift is not None:
+                self.server.drift.count()
+
+    def _look_at_drift(self) -> None:
+        """Has drift counted and told, if the model has a profile and it was verified."""
+        fast, rows, file = self.server.fast, self._settings.drift_rows, drift.counts_file()
+        if file is None or not rows:
+            return
+        try:
+            if not self._profile_read:
+                self._profile_read = True
+                self._profile = drift_profile.load(self._settings.model_path, self._read())
+                if self._profile is not None:
+                    self.server.metrics.add_drift(self._profile, file.parent)
+            if self._profile is not None and fast is not None and self.server.drift is None:
+                names, width = fast.extractor.names, len(fast.extractor.kinds)
+                self.server.drift = drift.CompiledDrift(
+                    self._profile, file, rows, names, width, fast.classes
+                )
+        except drift_profile.ProfileError:
+            # The model process has said so.
+            return
+        except Exception as error:
+            _log.warning("drift cannot be counted", exc_info=error)
 
     async def _compile(self, folder: Path, most_rows: int, rowwise: bool) -> None:
         extractor = Extractor.of(self._read())
@@ -166,6 +199,7 @@ class Worker:
         fast.rowwise = rowwise
         self.server.fast = fast
         self.server.metrics.compiled(fast.engine)
+        self._look_at_drift()
         if tables:
             self._ready()
 
@@ -218,7 +252,8 @@ async def serve(
 
     loop.add_signal_handler(STOP, drain)
     application.others_loading = board.any_loading
-    tasks = [asyncio.create_task(task) for task in (worker.remote.keep(), worker.follow())]
+    endless = (worker.remote.keep(), worker.follow(), worker.count_drift())
+    tasks = [asyncio.create_task(task) for task in endless]
 
     async def fail() -> None:
         await worker.failed.wait()

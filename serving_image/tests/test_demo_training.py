@@ -8,6 +8,7 @@ import mlflow
 import numpy as np
 import pytest
 
+from slipway_runtime import drift_profile, modelfile
 from slipway_runtime.digest import DIGEST_TAG, tree_digest
 from slipway_runtime.pickles import pickled_files
 
@@ -75,6 +76,10 @@ def test_registered_models_predict_as_trained(
         assert set(expected) == {0, 1}
         assert loaded.metadata.get_input_schema().input_names() == list(customers.columns)
         assert loaded.input_example is not None
+        profile = drift_profile.load(folder, modelfile.read(folder))
+        assert profile is not None and profile.rows == CUSTOMERS * 3 // 4
+        followed = [feature.name for feature in profile.features]
+        assert followed == [*training.NUMERIC, "prediction"]
         tags = mlflow.MlflowClient(tracking.uri).get_model_version(registered, recipe.number).tags
         assert tags[DIGEST_TAG] == tree_digest(folder)
 

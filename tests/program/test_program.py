@@ -11,7 +11,12 @@ import pulumi
 import pytest
 
 from components import __all__ as public
-from tests.conftest import DIGEST, ROOT, SECRETS, Program
+from components.keda import Keda, KedaArgs
+from components.manifests import autoscaler, prometheus
+from components.model_server import ModelServer, ModelServerArgs, Surroundings
+from settings_scaling import Keda as KedaSettings
+from settings_scaling import Scaling
+from tests.conftest import DIGEST, ROOT, SECRETS, Program, run
 
 Deploy = Callable[..., Program]
 IMAGE = f"registry.test:5000/slipway/serving@{DIGEST}"
@@ -48,6 +53,8 @@ def namespace(name: str) -> set[tuple[str, str]]:
     }
 
 
+CLUSTER_ROLE = (("", "role"), ("Binding", "binding"))
+
 PLATFORM = (
     {("kubernetes", "cluster"), ("docker-build", "builder")}
     | namespace("models")
@@ -63,7 +70,7 @@ PLATFORM = (
     | {("MlflowServer", "mlflow"), ("Monitoring", "monitoring"), ("ConfigMap", "monitoring-config")}
     | {
         (kind, f"{owner}-{part}")
-        for owner in ("artifacts", "mlflow", "monitoring")
+        for owner in ("alertmanager", "artifacts", "mlflow", "monitoring")
         for kind, part in (
             ("PersistentVolumeClaim", "volume"),
             ("ServiceAccount", "account"),
@@ -74,7 +81,30 @@ PLATFORM = (
     }
     | {
         (kind, f"monitoring-{scraped}-{part}")
-        for scraped in ("models", "istio-ingress")
+        for scraped in ("models", "istio-ingress", "mlflow")
+        for kind, part in (("Role", "role"), ("RoleBinding", "binding"))
+    }
+    | {("ConfigMap", "monitoring-rules-0"), ("ConfigMap", "alertmanager-config")}
+    | {(f"ClusterRole{kind}", f"monitoring-nodes-{part}") for kind, part in CLUSTER_ROLE}
+    | {("Observability", "observability"), ("Alertmanager", "alertmanager")}
+    | {("KubeStateMetrics", "observability-states")}
+    | {
+        (kind, f"observability-states-{part}")
+        for kind, part in (
+            ("ConfigMap", "config"),
+            ("ServiceAccount", "account"),
+            ("Service", "service"),
+            ("NetworkPolicy", "policy"),
+            ("Deployment", "deployment"),
+        )
+    }
+    | {
+        (f"ClusterRole{kind}", f"observability-states-definitions-{part}")
+        for kind, part in CLUSTER_ROLE
+    }
+    | {
+        (kind, f"observability-states-{watched}-{part}")
+        for watched in ("models", "istio-ingress", "mlflow", "monitoring")
         for kind, part in (("Role", "role"), ("RoleBinding", "binding"))
     }
 )
@@ -162,6 +192,82 @@ def test_a_promotion_leaves_the_promoted_server_alone(deploy: Deploy) -> None:
 def test_nothing_edited_is_nothing_changed(deploy: Deploy) -> None:
     models = {"churn": model(), "fraud": model()}
     assert changed(deploy(demo=True, models=models), deploy(demo=True, models=models)) == []
+
+
+def test_requests_are_keda_s_to_scale_by(deploy: Deploy) -> None:
+    def scaled(**scaling: Any) -> Program:
+        return deploy(models={"churn": model() | {"scaling": scaling}, "fraud": model(7, None)})
+
+    before, after = scaled(), scaled(requests_per_second=100, fallback=3)
+    objects = {r.name for r in after.of("ScaledObject")}
+    assert objects == {"churn-v1-autoscaler", "churn-v2-autoscaler"}
+    assert {r.name for r in after.of("HorizontalPodAutoscaler")} == {"fraud-v7-autoscaler"}
+    made = after.one("ScaledObject", "churn-v2-autoscaler")
+    assert made.inputs["apiVersion"] == "keda.sh/v1alpha1"
+    assert made.inputs["metadata"]["name"] == "churn-v2"
+    assert made.inputs["spec"]["scaleTargetRef"]["name"] == "churn-v2"
+    asked = made.inputs["spec"]["triggers"][0]["metadata"]
+    assert asked["query"] == autoscaler.requests_query("churn", 2)
+    assert asked["serverAddress"] == "http://prometheus.monitoring.svc.cluster.local:9090"
+    assert "churn-v2-deployment" in made.depends_on
+    # The Deployment stays as it is: no pod restarts, and it says no replicas before or after.
+    for program in (before, after):
+        assert "replicas" not in program.one("Deployment", "churn-v2-deployment").inputs["spec"]
+    assert before.one("Deployment", "churn-v2-deployment").inputs == (
+        after.one("Deployment", "churn-v2-deployment").inputs
+    )
+    assert not any(r.type.startswith("kubernetes:keda.sh") for r in before.resources.values())
+
+
+def test_a_pace_changes_its_own_autoscalers_alone(deploy: Deploy) -> None:
+    pace = {"scaling": {"down": {"stabilization": "10m"}}}
+    before = deploy(models={"churn": model(), "fraud": model(7, None)})
+    after = deploy(models={"churn": model() | pace, "fraud": model(7, None)})
+    assert changed(before, after) == ["churn-v1-autoscaler", "churn-v2-autoscaler"]
+    down = after.one("HorizontalPodAutoscaler", "churn-v1-autoscaler").inputs["spec"]["behavior"]
+    assert down["scaleDown"]["stabilizationWindowSeconds"] == 600
+
+
+@pytest.mark.parametrize(
+    ("kind", "least", "scaling"),
+    [
+        ("HorizontalPodAutoscaler", "minReplicas", Scaling()),
+        ("ScaledObject", "minReplicaCount", Scaling(requests_per_second=10)),
+    ],
+)
+def test_a_floor_changes_the_autoscaler_alone(kind: str, least: str, scaling: Scaling) -> None:
+    def serve(floor: int | None) -> Program:
+        around = Surroundings(
+            "models", IMAGE, "http://mlflow", "mlflow", prometheus.peer(), "http://p"
+        )
+        args = ModelServerArgs("churn", 2, around, scaling=scaling, floor=floor)
+        return run(lambda: ModelServer("churn-v2", args))
+
+    before, after = serve(None), serve(5)
+    assert changed(before, after) == ["churn-v2-autoscaler"]
+    for program, replicas in ((before, 2), (after, 5)):
+        assert program.one(kind, "churn-v2-autoscaler").inputs["spec"][least] == replicas
+
+
+def test_keda() -> None:
+    program = run(lambda: Keda("keda", KedaArgs(KedaSettings(), "models", prometheus.peer())))
+    assert names(program) == {
+        ("Keda", "keda"),
+        *namespace("keda-system"),
+        *(("NetworkPolicy", f"keda-{part}-policy") for part in ("operator", "adapter")),
+        ("Release", "keda-release"),
+    }
+    assert program.one("Namespace", "keda-system-namespace").inputs["metadata"]["name"] == "keda"
+    release = program.one("Release", "keda-release")
+    assert (release.inputs["name"], release.inputs["namespace"]) == ("keda", "keda")
+    assert release.inputs["chart"] == "./.slipway/charts/keda"
+    assert release.inputs["values"]["watchNamespace"] == "models"
+    # Reached from the first second, and by nobody else until the last.
+    policies = {p.name for p in program.of("NetworkPolicy") if p.name.endswith("-policy")}
+    assert policies <= set(release.depends_on)
+    assert {p.inputs["metadata"]["namespace"] for p in program.of("NetworkPolicy")} == {"keda"}
+    home = Keda.peer["namespaceSelector"]["matchLabels"]
+    assert home == {"kubernetes.io/metadata.name": "keda"}
 
 
 def test_pickles_allowed_change_this_models_pods_alone(deploy: Deploy) -> None:
@@ -307,11 +413,19 @@ def test_namespaces_are_shut(deploy: Deploy) -> None:
 
 def test_prometheus_reads_pods_where_it_must_and_nothing_else(deploy: Deploy) -> None:
     program = deploy()
-    assert not program.of("ClusterRole") and not program.of("ClusterRoleBinding")
     roles = {
-        role.inputs["metadata"]["namespace"]: role.inputs["rules"] for role in program.of("Role")
+        role.inputs["metadata"]["namespace"]: role.inputs["rules"]
+        for role in program.of("Role")
+        if role.name.startswith("monitoring-")
     }
-    assert set(roles) == {"models", "istio-ingress"}
+    assert set(roles) == {"models", "istio-ingress", "mlflow"}
+    (nodes,) = [
+        role.inputs["rules"]
+        for role in program.of("ClusterRole")
+        if role.name.startswith("monitoring-")
+    ]
+    assert {verb for rule in nodes for verb in rule["verbs"]} == {"get", "list", "watch"}
+    assert {kind for rule in nodes for kind in rule["resources"]} == {"nodes", "nodes/metrics"}
     assert all(
         rules == [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}]
         for rules in roles.values()
@@ -342,7 +456,7 @@ def test_charts_come_from_the_project(deploy: Deploy) -> None:
 
 
 def test_the_picture_stays_small() -> None:
-    assert len((ROOT / "__main__.py").read_text().splitlines()) <= 70
+    assert len((ROOT / "__main__.py").read_text().splitlines()) <= 90
     assert sorted(public) == list(public)
     for path in (*ROOT.glob("*.py"), *(ROOT / "components").rglob("*.py")):
         assert len(path.read_text().splitlines()) <= 300, path

@@ -9,6 +9,7 @@ import pulumi
 import pytest
 
 from components import ModelRoute, ModelRouteArgs, ShadowComparer, ShadowComparerArgs, Surroundings
+from components.manifests import prometheus
 from settings import Model
 from tests.conftest import Program, run
 
@@ -185,7 +186,9 @@ def test_a_route_needs_a_server_for_each_version_that_answers() -> None:
 
 def test_a_comparer_needs_a_shadow() -> None:
     def program() -> None:
-        around = Surroundings("models", "image", "http://mlflow", "mlflow", "monitoring")
+        around = Surroundings(
+            "models", "image", "http://mlflow", "mlflow", prometheus.peer(), "http://prometheus"
+        )
         alone = Model.model_validate({"stable": 1})
         ShadowComparer("churn-comparer", ShadowComparerArgs("churn", around, {}, alone))
 

@@ -17,6 +17,7 @@ import yaml
 from cryptography import x509
 
 from local import (
+    catalogue,
     cluster,
     go,
     instance,
@@ -27,7 +28,6 @@ from local import (
     smoke,
     stack,
     toolkit,
-    tools,
 )
 from local.console import UserError, format_seconds
 
@@ -92,7 +92,7 @@ def test_one_port_for_two_entrances_is_refused(
 
 
 def test_every_tool_has_a_directory_of_its_own_that_follows_its_pins() -> None:
-    found = tools.all_tools(cluster=True)
+    found = catalogue.all_tools(cluster=True, keda=True)
     assert len({tool.directory for tool in found}) == len(found)
     first = found[0]
     changed = toolkit.Tool(first.name, first.version, first.key + "x", first.install)
@@ -100,7 +100,7 @@ def test_every_tool_has_a_directory_of_its_own_that_follows_its_pins() -> None:
 
 
 def test_an_existing_cluster_needs_no_part_of_the_one_machine_cluster() -> None:
-    names = {tool.name for tool in tools.all_tools(cluster=False)}
+    names = {tool.name for tool in catalogue.all_tools(cluster=False)}
     assert {"pulumi", "pulumi-resource-kubernetes", "istio-charts", "kubectl"} <= names
     assert not names & {"kubernetes", "etcd", "containerd", "buildkit", "base", "addons"}
 
@@ -108,7 +108,7 @@ def test_an_existing_cluster_needs_no_part_of_the_one_machine_cluster() -> None:
 def test_every_go_module_is_pinned_and_used() -> None:
     modules = {path.parent.name for path in go.TOOLCHAIN.glob("*/go.mod")}
     assert all((go.TOOLCHAIN / name / "go.sum").stat().st_size for name in modules)
-    source = (Path(tools.__file__)).read_text()
+    source = (Path(catalogue.__file__)).read_text()
     assert all(f'"{name}"' in source for name in modules)
 
 
@@ -117,7 +117,7 @@ def test_a_program_is_run_only_where_its_version_is_right(
 ) -> None:
     program = tmp_path / "etcd"
     monkeypatch.setenv("PATH", str(tmp_path))
-    tool = next(tool for tool in tools.all_tools(cluster=True) if tool.name == "etcd")
+    tool = next(tool for tool in catalogue.all_tools(cluster=True) if tool.name == "etcd")
     assert not tool.on_path()
     program.write_text("#!/bin/sh\necho 'etcd Version: 3.5.9'\n")
     program.chmod(0o755)
@@ -150,6 +150,22 @@ def test_certificates_name_what_they_are_for(dev: instance.Instance) -> None:
     pki.write_all(dev)
     again = x509.load_pem_x509_certificate((keys / "apiserver.crt").read_bytes())
     assert again.serial_number == before
+
+
+def test_pods_can_trust_the_kubelet_and_it_asks_who_they_are(dev: instance.Instance) -> None:
+    pki.write_all(dev)
+    node_files.write(dev)
+    kubelet = json.loads((dev.state / "kubelet.json").read_text())
+    assert kubelet["authentication"]["webhook"]["enabled"]
+    assert not kubelet["authentication"]["anonymous"]["enabled"]
+    assert kubelet["authorization"] == {"mode": "Webhook"}
+    server = x509.load_pem_x509_certificate(Path(kubelet["tlsCertFile"]).read_bytes())
+    manager = shlex.split(processes._cluster(dev)["kube-controller-manager"])
+    [given] = [word.partition("=")[2] for word in manager if word.startswith("--root-ca-file=")]
+    # What every pod finds as ca.crt.
+    server.verify_directly_issued_by(x509.load_pem_x509_certificate(Path(given).read_bytes()))
+    names = server.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert dev.node_ip in map(str, names.get_values_for_type(x509.IPAddress))
 
 
 def test_every_process_is_brought_back_and_in_the_right_network(dev: instance.Instance) -> None:

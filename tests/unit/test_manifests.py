@@ -13,19 +13,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.manifests import (
+    autoscaler,
     bucket,
     common,
     comparer,
     istio,
+    kube_state_metrics,
     mlflow,
     model_server,
     network,
     prometheus,
+    prometheus_server,
     route,
 )
 from components.manifests.model_server import Server
-from settings import Canary, Istio, Resources
+from settings import Canary, Resources
 from settings_exposure import Exposure
+from settings_monitoring import Prometheus
+from settings_platform import Istio
 from settings_scaling import Scaling
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,10 +43,16 @@ PODS = {
     ],
     "bucket": bucket.deployment("image", "b", "claim", "keys")["template"]["spec"],
     "comparer": comparer.pod("churn", "image", (1, "http://stable"), (2, "http://shadow")),
-    "prometheus": prometheus.deployment("image", "config", "map", "claim", "4Gi")["template"][
+    "prometheus": prometheus_server.deployment(
+        "image", "digest", "map", "claim", Prometheus(), ["rules"]
+    )["template"]["spec"],
+    "kube-state-metrics": kube_state_metrics.deployment("image", "models", "{}", "map")["template"][
         "spec"
     ],
 }
+
+# These ask the API server, and have a token for it.
+ASKING = ("prometheus", "kube-state-metrics")
 
 
 def test_no_manifest_needs_pulumi() -> None:
@@ -61,7 +72,7 @@ def test_pods_are_at_the_restricted_level(name: str) -> None:
     security = pod["securityContext"]
     assert security["runAsNonRoot"] is True and security["runAsUser"] > 0
     assert security["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert pod["automountServiceAccountToken"] is (name == "prometheus")
+    assert pod["automountServiceAccountToken"] is (name in ASKING)
     assert pod["enableServiceLinks"] is False
     for container in pod["containers"] + pod.get("initContainers", []):
         assert container["securityContext"] == {
@@ -76,7 +87,7 @@ def test_pods_are_at_the_restricted_level(name: str) -> None:
     volumes = {volume["name"] for volume in pod["volumes"]}
     assert {m["name"] for c in pod["containers"] for m in c["volumeMounts"]} <= volumes
     assert all(
-        set(v) - {"name"} <= {"emptyDir", "configMap", "persistentVolumeClaim"}
+        set(v) - {"name"} <= {"emptyDir", "configMap", "persistentVolumeClaim", "projected"}
         for v in pod["volumes"]
     )
 
@@ -104,7 +115,7 @@ def test_a_model_server_drains_within_its_grace_period() -> None:
 def test_a_model_server_knows_no_role_and_no_replicas() -> None:
     spec = model_server.deployment(SERVER, "image", "http://mlflow")
     text = json.dumps(
-        [spec, model_server.service(SERVER), model_server.autoscaler(SERVER), SERVER.labels]
+        [spec, model_server.service(SERVER), autoscaler.horizontal(SERVER), SERVER.labels]
     )
     assert "replicas" not in spec
     assert not any(word in text for word in ("stable", "canary", 'weight": 9', "role"))
@@ -146,7 +157,7 @@ def test_limits() -> None:
 
 
 def test_the_autoscaler() -> None:
-    spec = model_server.autoscaler(
+    spec = autoscaler.horizontal(
         Server("churn", 2, Resources(), Scaling(min=3, max=7, cpu=50, memory=60))
     )
     assert (spec["minReplicas"], spec["maxReplicas"], spec["scaleTargetRef"]["name"]) == (
@@ -194,7 +205,8 @@ def test_weights_add_up(weight: int) -> None:
 
 def test_a_model_without_a_canary_has_one_destination() -> None:
     blocked, only = route.virtual_service("churn", "edge/slipway", "stable")["http"]
-    assert only["route"] == [{"destination": {"host": "stable", "port": {"number": 80}}}]
+    destination = {"host": "stable", "port": {"number": 80}}
+    assert only["route"] == [{"destination": destination, "weight": 100}]
     assert only["rewrite"] == {"uri": "/"} and only["match"] == [
         {"uri": {"prefix": "/models/churn/"}}
     ]
@@ -212,7 +224,9 @@ def test_a_model_without_a_canary_has_one_destination() -> None:
 )
 def test_hosts_that_mlflow_answers_to(urls: list[str | None], more: str) -> None:
     inside = "mlflow:5000,mlflow.ns:5000,mlflow.ns.svc:5000,mlflow.ns.svc.cluster.local:5000"
-    assert mlflow.allowed_hosts("ns", urls) == f"{inside}{more},127.0.0.1:*,localhost:*"
+    assert mlflow.allowed_hosts("ns", urls) == (
+        f"{inside}{more},127.0.0.1:*,localhost:*,$(POD_IP):5000"
+    )
 
 
 def test_another_script_is_another_job() -> None:

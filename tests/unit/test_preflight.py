@@ -181,6 +181,6 @@ def test_an_api_server_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_charts_that_are_not_there(tmp_path: Path, charts: str) -> None:
-    assert preflight.chart_faults(charts) == []
-    (fault,) = preflight.chart_faults(str(tmp_path))
+    assert preflight.chart_faults("istio.charts", charts, preflight.CHARTS) == []
+    (fault,) = preflight.chart_faults("istio.charts", str(tmp_path), preflight.CHARTS)
     assert fault.startswith(f'slipway:istio.charts: "{tmp_path}" has no chart base; `make up` puts')

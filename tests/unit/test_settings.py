@@ -16,6 +16,7 @@ from pulumi.runtime import config
 import settings
 from settings import Settings, SettingsError, parse
 from settings_rollout import Rollout
+from settings_scaling import Scaling
 from settings_types import MAX_MODEL_NAME, cpu_millis, memory_bytes
 
 BASE = {"context": "test", "registry": "registry.test:5000"}
@@ -48,7 +49,7 @@ def test_defaults_of_a_model() -> None:
         "gpu": 0,
         "disk": "4Gi",
     }
-    assert model.scaling.model_dump() == {"min": 2, "max": 10, "cpu": 70, "memory": 80}
+    assert model.scaling == Scaling()
 
 
 def test_settings_do_not_change() -> None:
@@ -131,7 +132,10 @@ STABLE_TEXT = (
     "; it is text: pulumi config rm --path 'slipway:models.churn.stable', then set it again"
 )
 NAME = "is not a model's name here: a DNS label of a-z, 0-9 and '-' that starts with a letter"
-MODEL_KEYS = "allow_pickle, canary, previous, resources, rollout, scaling, shadow, stable, sticky"
+MODEL_KEYS = (
+    "allow_pickle, canary, objectives, previous, resources, rollout, scaling, shadow, stable, "
+    "sticky"
+)
 CPU = "is not a quantity of CPU such as 250m or 2"
 MEMORY = "is not a quantity of bytes such as 512Mi or 2Gi, of 16Mi at least"
 

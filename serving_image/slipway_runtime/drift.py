@@ -1,0 +1,218 @@
+"""Counts in which bins of its profile a model's inputs and predictions fall.
+
+A few rows a second are looked at in each process: with every answered row of that second, whichever
+the request and the place in it, as likely as any other. That is a comparison of two whole numbers
+for a request that none is taken of, and it comes after the answer. What goes wrong here is logged
+once, ends the counting, and concerns no answer.
+
+What a profile is: `training_profile`; how it is read: `drift_profile`; where the counts go:
+`drift_counts`.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slipway_runtime.drift_counts import COUNT, open_counts
+from slipway_runtime.drift_profile import Profile, ProfileError, load
+from slipway_runtime.modelfile import ModelFile
+from slipway_runtime.reservoir import Cells, Reservoir
+from slipway_runtime.settings import ServerSettings
+from slipway_runtime.training_profile import PREDICTION, is_output, output_columns
+
+_log = logging.getLogger("slipway.drift")
+
+
+class Drift:
+    """Looks at a sample of what a model is asked and answers. For any thread.
+
+    Args:
+        profile: the bins.
+        file: where to count.
+        rows: how many rows a second to look at.
+    """
+
+    def __init__(self, profile: Profile, file: Path, rows: int) -> None:
+        self._counts = open_counts(file, profile.cells)
+        self._sample = Reservoir(rows)
+        self._lock = threading.Lock()
+        self._failed = False
+        self._places = list(profile.places())
+
+    def count(self) -> None:
+        """Counts the rows looked at since the last time."""
+        with self._lock:
+            rows = self._sample.clear()
+        if rows:
+            flat = np.fromiter((cell for row in rows for cell in row), np.intp)
+            self._counts += np.bincount(flat, minlength=len(self._counts)).astype(COUNT)
+
+    def _take(self, count: int, read: Callable[[int], Cells]) -> None:
+        if self._failed:
+            return
+        try:
+            with self._lock:
+                self._sample.take(count, read)
+        except Exception as error:
+            self._failed = True
+            _log.warning("drift is counted no more", exc_info=error)
+
+
+class CompiledDrift(Drift):
+    """Looks at what a compiled model gets and gives.
+
+    Args:
+        profile: see `Drift`.
+        file: see `Drift`.
+        rows: see `Drift`.
+        names: the columns' names in the matrices' order, or None.
+        width: how many columns a matrix has.
+        classes: the labels whose places among them `offer` may be given, or None.
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        file: Path,
+        rows: int,
+        names: Sequence[str] | None,
+        width: int,
+        classes: Sequence[Any] | None,
+    ) -> None:
+        super().__init__(profile, file, rows)
+        places = {name: at for at, name in enumerate(names or map(str, range(width)))}
+        self._inputs = [
+            (start, feature, places[feature.name])
+            for start, feature in self._places
+            if not is_output(feature.name) and feature.name in places
+        ]
+        self._outputs = [
+            (start, feature) for start, feature in self._places if is_output(feature.name)
+        ]
+        self._classes = classes
+
+    def offer(self, matrix: Any, outputs: Any, places: bool = False) -> None:
+        """Takes note of rows that were answered.
+
+        Args:
+            matrix: the model's input, shape (rows, columns).
+            outputs: its output, shape (rows,) or (rows, outputs).
+            places: whether the output is the labels' places among the classes instead.
+        """
+        if not self._sample.passes(len(matrix)):
+            self._take(len(matrix), lambda row: self._cells(matrix[row], outputs, row, places))
+
+    def _cells(self, values: Any, outputs: Any, row: int, places: bool) -> Cells:
+        cells = [start + feature.bin(values[at]) for start, feature, at in self._inputs]
+        if self._outputs:
+            if places and self._classes is not None:
+                found = {PREDICTION: self._classes[outputs[row]]}
+            else:
+                found = {name: column[0] for name, column in output_columns(outputs[row : row + 1])}
+            cells += [
+                start + feature.bin(found[feature.name])
+                for start, feature in self._outputs
+                if feature.name in found
+            ]
+        return cells
+
+
+class NativeDrift(Drift):
+    """Looks at what MLflow hands to a model and gets from it: tables, arrays or named tensors."""
+
+    def offer(self, data: Any, prediction: Any) -> None:
+        """Takes note of rows that were answered.
+
+        Args:
+            data: the model's input.
+            prediction: its output; one with another number of rows is left out.
+        """
+        try:
+            count = _length(data)
+        except Exception:
+            # Something without rows, like a question to a language model.
+            return
+        with self._lock:
+            if self._sample.passes(count):
+                return
+        outputs: Mapping[str, Any] | None = None
+
+        def read(row: int) -> Cells:
+            nonlocal outputs
+            if outputs is None:
+                outputs = _outputs(prediction, count)
+            return self._cells(data, outputs, row)
+
+        self._take(count, read)
+
+    def _cells(self, data: Any, outputs: Mapping[str, Any], row: int) -> Cells:
+        cells = []
+        for start, feature in self._places:
+            if not is_output(feature.name):
+                cells.append(start + feature.bin(_value(data, feature.name, row)))
+            elif feature.name in outputs:
+                cells.append(start + feature.bin(outputs[feature.name][row]))
+        return cells
+
+
+def _length(data: Any) -> int:
+    if isinstance(data, Mapping):
+        return min(len(column) for column in data.values())
+    return len(data) if hasattr(data, "columns") or data.ndim == 2 else 0
+
+
+def _value(data: Any, name: str, row: int) -> Any:
+    """Returns a value of an input, or None where it has no such column or not one value there."""
+    try:
+        if isinstance(data, Mapping):
+            value = data[name][row]
+            return value if np.ndim(value) == 0 else value[0]
+        if not hasattr(data, "columns"):
+            return data[row, int(name)]
+        return data.iat[row, data.columns.get_loc(name)]
+    except (LookupError, TypeError, ValueError):
+        return None
+
+
+def _outputs(prediction: Any, count: int) -> Mapping[str, Any]:
+    """Returns the columns of a prediction that has one row a row of the input, or nothing."""
+    try:
+        found = {name: np.asarray(column) for name, column in output_columns(prediction)}
+    except Exception:
+        return {}
+    return found if all(len(column) == count for column in found.values()) else {}
+
+
+def counts_file() -> Path | None:
+    """Returns where this process counts, as its server says, or None."""
+    path = os.environ.get("SLIPWAY_DRIFT")
+    return Path(path) if path else None
+
+
+def watch(settings: ServerSettings, model: ModelFile) -> NativeDrift | None:
+    """Returns what looks at the model in a model process, or None where there is nothing to see.
+
+    A profile that is refused, or anything else that goes wrong, is logged and leaves it at None.
+    """
+    file = counts_file()
+    if file is None or not settings.drift_rows:
+        return None
+    try:
+        profile = load(settings.model_path, model)
+        if profile is None:
+            return None
+        found = NativeDrift(profile, file, settings.drift_rows)
+    except ProfileError as error:
+        reason = str(error)
+        _log.warning("the profile is refused: no drift is counted", extra={"reason": reason})
+        return None
+    except Exception as error:
+        _log.warning("drift cannot be counted", exc_info=error)
+        return None
+    _log.info("drift is counted", extra={"features": len(profile.features)})
+    return found
