@@ -251,7 +251,7 @@ HttpUrl = Annotated[
     str,
     _matching(
         r"https?://[A-Za-z0-9]([-.A-Za-z0-9]*[A-Za-z0-9])?(:\d{1,5})?"
-        r"([/?]([!$&-;=?-Z_a-z~]|%[0-9A-Fa-f]{2})*)?",
+        r"([/?]([!#$&-;=?-Z_a-z~]|%[0-9A-Fa-f]{2})*)?",
         "is not a URL such as https://gate.example/churn",
     ),
 ]

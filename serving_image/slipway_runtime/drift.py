@@ -3,7 +3,7 @@
 A few rows a second are looked at in each process: with every answered row of that second, whichever
 the request and the place in it, as likely as any other. That is a comparison of two whole numbers
 for a request that none is taken of, and it comes after the answer. What goes wrong here is logged
-once, ends the counting, and concerns no answer.
+the first time, costs the rows of that second, and concerns no answer.
 
 What a profile is: `training_profile`; how it is read: `drift_profile`; where the counts go:
 `drift_counts`.
@@ -12,6 +12,7 @@ What a profile is: `training_profile`; how it is read: `drift_profile`; where th
 import logging
 import os
 import threading
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,19 +49,26 @@ class Drift:
         """Counts the rows looked at since the last time."""
         with self._lock:
             rows = self._sample.clear()
-        if rows:
-            flat = np.fromiter((cell for row in rows for cell in row), np.intp)
-            self._counts += np.bincount(flat, minlength=len(self._counts)).astype(COUNT)
-
-    def _take(self, count: int, read: Callable[[int], Cells]) -> None:
-        if self._failed:
+        if not rows:
             return
         try:
-            with self._lock:
-                self._sample.take(count, read)
+            flat = np.fromiter((cell for row in rows for cell in row), np.intp)
+            self._counts += np.bincount(flat, minlength=len(self._counts)).astype(COUNT)
         except Exception as error:
+            self._fail(error)
+
+    def _take(self, count: int, read: Callable[[int], Cells]) -> None:
+        with self._lock:
+            try:
+                self._sample.take(count, read)
+            except Exception as error:
+                self._sample.clear()
+                self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        if not self._failed:
             self._failed = True
-            _log.warning("drift is counted no more", exc_info=error)
+            _log.warning("some rows could not be counted for drift", exc_info=error)
 
 
 class CompiledDrift(Drift):
@@ -86,11 +94,13 @@ class CompiledDrift(Drift):
     ) -> None:
         super().__init__(profile, file, rows)
         places = {name: at for at, name in enumerate(names or map(str, range(width)))}
-        self._inputs = [
-            (start, feature, places[feature.name])
+        inputs = [
+            (start, feature.edges, places[feature.name])
             for start, feature in self._places
-            if not is_output(feature.name) and feature.name in places
+            if not is_output(feature.name)
         ]
+        self._inputs = [(start, edges) for start, edges, _ in inputs]
+        self._columns = np.array([at for _, _, at in inputs], np.intp)
         self._outputs = [
             (start, feature) for start, feature in self._places if is_output(feature.name)
         ]
@@ -100,7 +110,7 @@ class CompiledDrift(Drift):
         """Takes note of rows that were answered.
 
         Args:
-            matrix: the model's input, shape (rows, columns).
+            matrix: the model's input, finite, shape (rows, columns).
             outputs: its output, shape (rows,) or (rows, outputs).
             places: whether the output is the labels' places among the classes instead.
         """
@@ -108,7 +118,13 @@ class CompiledDrift(Drift):
             self._take(len(matrix), lambda row: self._cells(matrix[row], outputs, row, places))
 
     def _cells(self, values: Any, outputs: Any, row: int, places: bool) -> Cells:
-        cells = [start + feature.bin(values[at]) for start, feature, at in self._inputs]
+        # What `Feature.bin` does, without its care for what is no finite number.
+        cells = [
+            start + bisect_left(edges, value)
+            for (start, edges), value in zip(
+                self._inputs, values.take(self._columns).tolist(), strict=True
+            )
+        ]
         if self._outputs:
             if places and self._classes is not None:
                 found = {PREDICTION: self._classes[outputs[row]]}
@@ -170,8 +186,7 @@ def _value(data: Any, name: str, row: int) -> Any:
     """Returns a value of an input, or None where it has no such column or not one value there."""
     try:
         if isinstance(data, Mapping):
-            value = data[name][row]
-            return value if np.ndim(value) == 0 else value[0]
+            return np.asarray(data[name][row]).item()
         if not hasattr(data, "columns"):
             return data[row, int(name)]
         return data.iat[row, data.columns.get_loc(name)]
@@ -183,9 +198,11 @@ def _outputs(prediction: Any, count: int) -> Mapping[str, Any]:
     """Returns the columns of a prediction that has one row a row of the input, or nothing."""
     try:
         found = {name: np.asarray(column) for name, column in output_columns(prediction)}
+        if any(len(column) != count for column in found.values()):
+            return {}
     except Exception:
         return {}
-    return found if all(len(column) == count for column in found.values()) else {}
+    return {name: column.reshape(count, -1)[:, 0] for name, column in found.items()}
 
 
 def counts_file() -> Path | None:

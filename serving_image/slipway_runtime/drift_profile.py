@@ -94,6 +94,8 @@ class Profile:
 def load(path: Path, model: ModelFile) -> Profile | None:
     """Returns the profile in a model's folder, or None where it has none.
 
+    Columns that the signature does not name are left out: the model is never asked about them.
+
     Args:
         path: the folder.
         model: what its ``MLmodel`` says.
@@ -102,13 +104,30 @@ def load(path: Path, model: ModelFile) -> Profile | None:
         ProfileError: it has one that is none.
     """
     file = path / FILE
+    text = model.profile
     try:
         if file.is_file():
             with file.open("rb") as stream:
-                return parse(stream.read(_MOST_BYTES + 1))
+                text = stream.read(_MOST_BYTES + 1)
     except OSError as error:
         raise ProfileError(f"{FILE} cannot be read: {error.strerror}") from error
-    return None if model.profile is None else parse(model.profile)
+    if text is None:
+        return None
+    profile, names = parse(text), _inputs(model)
+    if names is None:
+        return profile
+    known = [each for each in profile.features if is_output(each.name) or each.name in names]
+    if not known:
+        raise ProfileError("none of its features is an output or a column of the signature")
+    return Profile(profile.rows, tuple(known))
+
+
+def _inputs(model: ModelFile) -> set[str] | None:
+    """Returns the names that the signature's inputs have in a profile, or None without one."""
+    if model.matrix is not None:
+        return set(map(str, range(model.matrix[1])))
+    names = [entry.get("name") for entry in model.inputs or ()]
+    return set(map(str, names)) if names and all(names) else None
 
 
 def parse(text: object) -> Profile:

@@ -40,7 +40,7 @@ def make_profile(inputs: Any, predictions: Any = None, bins: int = 10) -> str:
     Args:
         inputs: what the model was trained on: a DataFrame, a mapping from names to columns, or an
             array of shape (rows, columns), whose columns are named "0", "1" and so on. Columns that
-            are not of numbers are left out.
+            are not of numbers, one a row, are left out.
         predictions: what the model answers, best to rows it was not trained on, of which it is less
             sure: an array of shape (rows,) or (rows, outputs), a Series, a DataFrame or a list; or
             None to follow the inputs alone.
@@ -63,6 +63,8 @@ def make_profile(inputs: Any, predictions: Any = None, bins: int = 10) -> str:
             rows = len(values)
     outputs = () if predictions is None else output_columns(predictions)
     for name, column in outputs:
+        if np.size(column) != len(column):
+            continue
         values = _numbers(column)
         features[name] = _labelled(column) if values is None else _binned(values, bins)
         rows = rows or len(column)
@@ -115,7 +117,7 @@ def _numbers(column: Any) -> Any:
     if kind is None:
         column = np.asarray(column)
         kind = column.dtype.kind
-    if kind not in _NUMBERS:
+    if kind not in _NUMBERS or np.size(column) != len(column):
         return None
     if isinstance(column, np.ndarray):
         return column.astype(np.float64).ravel()

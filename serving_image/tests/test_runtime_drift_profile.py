@@ -102,6 +102,7 @@ def test_what_no_profile_is_made_of() -> None:
     cases: list[tuple[dict[str, Any], str]] = [
         ({"inputs": wide}, "65 features are more than 64: give the columns that matter"),
         ({"inputs": {"a": ["x"]}}, "there is no column of numbers and no prediction"),
+        ({"inputs": {"a": wide}}, "there is no column of numbers and no prediction"),
         ({"inputs": {"a": np.array([])}}, "there are no rows"),
         ({"inputs": {"prediction": [1]}}, "a column is named 'prediction', as the prediction is"),
         ({"inputs": {"a\nb": [1]}}, "'a\\nb' is not 1 to 200 printable characters"),
@@ -213,6 +214,23 @@ def test_where_a_profile_is(tmp_path: Path) -> None:
     assert found is not None and found.rows == 8
 
 
+def test_what_the_signature_does_not_name_is_left_out(tmp_path: Path) -> None:
+    content = json.dumps(GOOD | {"features": {"a": FEATURE, "1": FEATURE, "prediction": FEATURE}})
+    tensor = {"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 2]}}
+    cases: list[tuple[Any, list[str]]] = [
+        (None, ["a", "1", "prediction"]),
+        ([{"name": "a", "type": "double", "required": False}], ["a", "prediction"]),
+        ([tensor], ["1", "prediction"]),
+    ]
+    for inputs, names in cases:
+        model = ModelFile({}, inputs, None, False, None, content)
+        found = drift_profile.load(tmp_path, model)
+        assert found is not None and [feature.name for feature in found.features] == names
+    model = ModelFile({}, [{"name": "b"}], None, False, None, json.dumps(GOOD))
+    with pytest.raises(ProfileError, match="none of its features is an output or a column"):
+        drift_profile.load(tmp_path, model)
+
+
 def test_every_row_is_as_likely_to_be_kept() -> None:
     rounds, size = 4000, 10
     kept = np.zeros(300)
@@ -279,14 +297,19 @@ def test_memory_and_series_are_bounded(tmp_path: Path) -> None:
     assert len(told(DriftCollector(largest, tmp_path, labels))) == 2 * cells
 
 
-def test_a_failure_ends_the_counting_and_nothing_else(
+def test_a_failure_costs_some_rows_and_nothing_else(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    watched = CompiledDrift(parse(json.dumps(GOOD)), tmp_path / "worker0", 20, ["a"], 1, None)
+    file = tmp_path / "worker0"
+    watched = CompiledDrift(parse(json.dumps(GOOD)), file, 20, ["a"], 1, None)
     for _ in range(3):
         watched.offer(np.zeros((2, 0)), np.zeros(2))
     watched.count()
-    assert [record.message for record in caplog.records] == ["drift is counted no more"]
+    messages = [record.message for record in caplog.records]
+    assert messages == ["some rows could not be counted for drift"]
+    watched.offer(np.zeros((2, 1)), np.zeros(2))
+    watched.count()
+    assert np.fromfile(file, np.uint64).tolist() == [2, 0, 0, 0]
 
 
 def test_odd_inputs_of_a_native_model(tmp_path: Path) -> None:
@@ -298,7 +321,7 @@ def test_odd_inputs_of_a_native_model(tmp_path: Path) -> None:
         # Another number of predictions than of rows, and another column.
         (pd.DataFrame({"b": [0, 9]}), [1], [0, 0, 0, 2, 0, 0, 0, 0]),
         ({"a": np.array([[0.0], [9.0]])}, pd.Series([2, 2.5]), [1, 0, 1, 0, 0, 2, 0, 0]),
-        ({"a": np.array([[0.0, 1.0]])}, {"x": [2]}, [1, 0, 0, 0, 0, 1, 0, 0]),
+        ({"a": np.array([[0.0, 1.0]])}, {"x": [[2]]}, [0, 0, 0, 1, 0, 1, 0, 0]),
         (np.zeros((1, 1)), [2], [0, 0, 0, 1, 0, 1, 0, 0]),
         ("a question", "an answer", [0] * 8),
         (["a question"], object(), [0] * 8),

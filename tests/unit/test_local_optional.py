@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 import settings_scaling
-from local import catalogue, images, instance, node_files, optional, pki
+from local import catalogue, images, instance, node_files, optional, pki, venv
 from settings_platform import Images
 
 
@@ -76,9 +77,9 @@ def test_before_the_environment_exists_it_is_made_and_asked(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
-    monkeypatch.setattr(optional.sys, "prefix", "/usr")
-    monkeypatch.setattr(optional.venv, "ensure_venv", lambda: asked.append("made"))
-    monkeypatch.setenv("PYTHONPATH", str(catalogue.TOOLCHAIN.parent.parent))
+    monkeypatch.setattr(sys, "prefix", "/usr")
+    monkeypatch.setattr(venv, "ensure_venv", lambda: asked.append("made"))
+    monkeypatch.setenv("PYTHONPATH", str(instance.PROJECT))
     file = project / "Pulumi.dev.yaml"
     file.write_text("config: {}")
     assert not optional.keda()
