@@ -95,7 +95,12 @@ client.set_registered_model_alias("shop", "challenger", {OTHER})
     run([python, "-c", script], environment, stdin=json.dumps(texts), seconds=180)
 
 
-def serve(walk: Walk, keys: dict[str, Any] | None = None, **rules: Any) -> None:
+def serve(
+    walk: Walk,
+    keys: dict[str, Any] | None = None,
+    deploy: Callable[[], object] | None = None,
+    **rules: Any,
+) -> None:
     """Make version 1 of `shop` the stable one, with nothing else but `keys`, and deploy that."""
     content = yaml.safe_load(walk.stack_file.read_text())
     wanted = {
@@ -109,7 +114,7 @@ def serve(walk: Walk, keys: dict[str, Any] | None = None, **rules: Any) -> None:
         return
     content["config"]["slipway:models"]["shop"] = wanted
     walk.stack_file.write_text(yaml.safe_dump(content, sort_keys=False))
-    walk.deploy()
+    (deploy or walk.deploy)()
 
 
 def slipway(walk: Walk, *arguments: str, check: bool = True, seconds: float = 300) -> Done:

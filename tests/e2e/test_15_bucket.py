@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from local.tools import all_tools
+from local.catalogue import all_tools
 from tests.e2e.harness import Walk, until
 
 IMAGE = Path(__file__).resolve().parents[2] / "serving_image"
