@@ -262,7 +262,11 @@ def secrets(key: str) -> Secrets:
     if not config.get(key) or config.get(key) == "{}":
         return Secrets({}, None)
     remedy = f"pulumi config set --secret --path '{PROJECT}:{key}.<name>' <value>"
-    found = config.get_object(key)
+    try:
+        found = config.get_object(key)
+    except pulumi.ConfigTypeError:
+        # Its message holds the value.
+        found = None
     if not isinstance(found, dict) or not all(isinstance(v, str) for v in found.values()):
         raise pulumi.RunError(f"{PROJECT}:{key}: is not an object of texts; set each: {remedy}")
     if not is_config_secret(f"{PROJECT}:{key}"):

@@ -72,6 +72,8 @@ def _line(fault: Any, root: type[BaseModel], namespace: str) -> str:
         case "literal_error":
             allowed = context["expected"].replace("'", "")
             return f"{key}: {_shown(value)} is not one of {allowed}"
+        case _ if value is None and fault["msg"].startswith("is not set"):
+            return f"{key}: {fault['msg']}"
         case _:
             return (
                 f"{key}: {_shown(value)} {fault['msg']}{_text_for_number(key, value, fault['msg'])}"

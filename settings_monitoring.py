@@ -8,21 +8,46 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from settings_exposure import Exposure
+from settings_promql import Promql
 from settings_rollout import LATENCY_BOUNDS
 from settings_types import (
     AlertName,
     Duration,
     HttpUrl,
+    LabelKey,
+    LabelValue,
     Memory,
     ModelName,
+    NamespaceName,
     Objective,
-    Promql,
     ReceiverName,
     Section,
     SlackChannel,
+    StuckDuration,
     Text,
     Url,
     duration_seconds,
+)
+
+# The alerts that every stack has (components/manifests/alert_rules.py).
+BUILT_IN = frozenset(
+    {
+        "AlertsNotDelivered",
+        "ModelAtMaxReplicas",
+        "ModelAvailabilityBurningFast",
+        "ModelAvailabilityBurningSlowly",
+        "ModelCanaryStuck",
+        "ModelInputsDrifting",
+        "ModelLatencyBurningFast",
+        "ModelLatencyBurningSlowly",
+        "ModelServerDown",
+        "ModelServerRestarting",
+        "ModelTrafficStopped",
+        "PlatformDown",
+        "RuleEvaluationFailing",
+        "TargetMissing",
+        "VolumeNearlyFull",
+    }
 )
 
 
@@ -35,16 +60,20 @@ class Prometheus(Exposure):
     retention: Duration = Field(
         default="30d", description="how long data is kept, where the volume has room for it"
     )
+    verify_kubelets: bool = Field(
+        default=True,
+        description="false where the kubelets' certificates are not of the cluster's authority",
+    )
 
 
 class Operator(Section):
     """The Prometheus operator of a cluster that has one, with `monitoring: operator`."""
 
-    labels: dict[Text, Text] = Field(
+    labels: dict[LabelKey, LabelValue] = Field(
         default={"release": "kube-prometheus-stack"},
         description="by which the operator selects monitors and rules",
     )
-    namespace: Text = Field(default="monitoring", description="where its Prometheus runs")
+    namespace: NamespaceName = Field(default="monitoring", description="where its Prometheus runs")
     url: Url | None = Field(
         default=None, description="of its Prometheus for pods; absent: that of prometheus"
     )
@@ -117,6 +146,16 @@ class AlertRoute(Section):
     severity: Literal["critical", "warning"] | None = None
     models: list[ModelName] = Field(default_factory=list)
 
+    @model_validator(mode="after")
+    def _of_some(self) -> AlertRoute:
+        if self.severity is None and not self.models:
+            raise PydanticCustomError(
+                "slipway",
+                "would take every alert; it needs a severity or models beside it",
+                {"at": "receiver", "value": self.receiver},
+            )
+        return self
+
 
 class AlertRule(Section):
     """An alert of the user's own: fires when `promql` gives anything for as long as `after`."""
@@ -140,7 +179,7 @@ class Alerts(Section):
     group_wait: Duration = "30s"
     group_interval: Duration = "5m"
     repeat: Duration = "4h"
-    canary_stuck: Duration = Field(
+    canary_stuck: StuckDuration = Field(
         default="24h", description="how long a canary may keep its weight, where nothing is sticky"
     )
     runbooks: HttpUrl | None = Field(
@@ -164,6 +203,13 @@ class Alerts(Section):
                 f"is not set; it takes the receiver of what no route fits ({known})",
                 {"at": "default", "value": None},
             )
+        for number, rule in enumerate(self.rules):
+            if rule.name in BUILT_IN:
+                raise PydanticCustomError(
+                    "slipway",
+                    "is the name of an alert that every stack has; take another",
+                    {"at": f"rules[{number}].name", "value": rule.name},
+                )
         return self
 
     @field_validator("rules")

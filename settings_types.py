@@ -6,7 +6,6 @@ import ipaddress
 import re
 from typing import Annotated
 
-import promql_parser
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic_core import PydanticCustomError
 
@@ -120,7 +119,7 @@ def _memory(value: object) -> object:
 
 
 def _duration(value: object) -> object:
-    shape = r"\d+(\.\d+)?(ms|s|m|h|d)"
+    shape = r"\d{1,9}(\.\d{1,9})?(ms|s|m|h|d)"
     if not isinstance(value, str) or not re.fullmatch(shape, value) or not duration_seconds(value):
         raise _fault("is not a time such as 500ms, 90s, 10m or 2h")
     return value
@@ -159,16 +158,6 @@ def _seconds_between(low: int, high: int, message: str) -> BeforeValidator:
         return value
 
     return BeforeValidator(check)
-
-
-def _promql(value: object) -> object:
-    if not isinstance(value, str) or not value.strip():
-        raise _fault("is not PromQL")
-    try:
-        promql_parser.parse(value)
-    except ValueError as error:
-        raise _fault(f"is not PromQL: {str(error).splitlines()[0]}") from None
-    return value
 
 
 def _cidr(value: object) -> object:
@@ -224,6 +213,10 @@ RequestRate = Annotated[
 ]
 Stabilization = Annotated[str, _seconds_between(0, 3600, "is not a time from 0s to 1h, as in 90s")]
 ScalingPeriod = Annotated[str, _seconds_between(1, 1800, "is not a time from 1s to 30m, as in 90s")]
+StuckDuration = Annotated[
+    str,
+    _seconds_between(600, 30 * 86400, "is not a time from 10m to 720h, as in 24h"),
+]
 Objective = Annotated[
     float,
     _number(
@@ -259,7 +252,24 @@ HeaderName = Annotated[
     str, _matching(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", "is not a header's name in lower case")
 ]
 CookieName = Annotated[str, _matching(r"[A-Za-z0-9][-_A-Za-z0-9]{0,62}", "is not a cookie's name")]
-Promql = Annotated[str, BeforeValidator(_promql)]
+LabelKey = Annotated[
+    str,
+    _matching(
+        r"([a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?",
+        "is not a label's key, as in app.kubernetes.io/name",
+    ),
+]
+LabelValue = Annotated[
+    str,
+    _matching(
+        r"([A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?)?",
+        "is not a label's value: at most 63 of A-Z, a-z, 0-9, '-', '_' and '.'",
+    ),
+]
+NamespaceName = Annotated[
+    str,
+    _matching(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", "is not a namespace of a-z, 0-9 and '-'"),
+]
 AlertName = Annotated[
     str, _matching(r"[A-Z][A-Za-z0-9]{2,62}", "is not an alert's name, as in QueueTooLong")
 ]

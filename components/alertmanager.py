@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pulumi
@@ -28,10 +28,10 @@ from .options import child
 class AlertmanagerArgs:
     """What Alertmanager needs.
 
-    namespace: where it runs; only Prometheus of that namespace may reach it. image: of it.
-    alerts: who is told of what. secrets: a receiver's name -> the URL or key it is reached by, for
-    every receiver of `alerts` that has it secret, and no other. storage_class: of its volume; None
-    means the cluster's default.
+    namespace: where it runs; Prometheus of that namespace may reach it, and `clients`. image: of
+    Alertmanager. alerts: who is told of what. secrets: a receiver's name -> the URL or key it is
+    reached by, for every receiver of `alerts` that has it secret, and no other. storage_class: of
+    its volume; None means the cluster's default.
     """
 
     namespace: pulumi.Input[str]
@@ -39,6 +39,7 @@ class AlertmanagerArgs:
     alerts: Alerts = field(default_factory=Alerts)
     secrets: pulumi.Input[Mapping[str, str]] | None = None
     storage_class: str | None = None
+    clients: Sequence[common.Manifest] = ()
 
 
 class Alertmanager(pulumi.ComponentResource):
@@ -96,7 +97,7 @@ class Alertmanager(pulumi.ComponentResource):
             spec=network.ingress(
                 manifests.selector(),
                 manifests.PORT,
-                [network.pods(prometheus.selector(), args.namespace)],
+                [prometheus.peer(args.namespace), *args.clients],
             ),
             opts=child(self),
         )

@@ -74,7 +74,12 @@ class Monitoring(pulumi.ComponentResource):
         rules = server.rule_files(args.rules)
         text = pulumi.Output.all(args.namespace, args.alertmanager, args.keda).apply(
             lambda parts: manifests.configuration(
-                sorted(args.scraped), parts[0], alertmanager=parts[1], keda=parts[2], rules=[*rules]
+                sorted(args.scraped),
+                parts[0],
+                alertmanager=parts[1],
+                keda=parts[2],
+                rules=[*rules],
+                verify_kubelets=exposure.verify_kubelets,
             )
         )
 

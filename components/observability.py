@@ -84,6 +84,7 @@ class Observability(pulumi.ComponentResource):
                 stack.operator.url or stack.prometheus.url or ""
             )
         else:
+            panels = network.pods(grafana.selector(), args.namespace)
             alertmanager = Alertmanager(
                 "alertmanager",
                 AlertmanagerArgs(
@@ -92,11 +93,12 @@ class Observability(pulumi.ComponentResource):
                     alerts,
                     args.secrets,
                     stack.storage_class,
+                    [panels] if stack.grafana.enabled else [],
                 ),
                 part,
             )
             told = alertmanager.url
-            clients = [network.pods(grafana.selector(), args.namespace)]
+            clients = [panels] if stack.grafana.enabled else []
             watch = Monitoring(
                 "monitoring",
                 MonitoringArgs(

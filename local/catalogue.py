@@ -6,6 +6,7 @@ Standard library alone, here and in what this imports: it runs before the enviro
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from local import debian, recipes
@@ -18,6 +19,7 @@ ISTIO_VERSION = "1.31.1"
 ALERTMANAGER_VERSION = "0.33.0"
 KUBE_STATE_METRICS_VERSION = "2.18.0"
 KEDA_VERSION = "2.21.0"
+PROMETHEUS_VERSION = "3.13.0"
 # Where Prometheus and its kin keep their version.
 VERSION_FLAG = "-X github.com/prometheus/common/version.Version="
 
@@ -74,7 +76,7 @@ def all_tools(*, cluster: bool, keda: bool = False) -> list[Tool]:
             # One module for all that talks to the API server, so that its client is compiled once.
             # Prometheus is not Debian's, whose build cannot find Kubernetes pods.
             "addons",
-            "istio 1.31.1, prometheus 3.13.0",
+            f"istio {ISTIO_VERSION}, prometheus {PROMETHEUS_VERSION}",
             (
                 "coredns",
                 "kube-router",
@@ -86,7 +88,7 @@ def all_tools(*, cluster: bool, keda: bool = False) -> list[Tool]:
             ),
             packages=("tool", "./coredns"),
             tags="remove_all_sd,enable_kubernetes_sd",
-            ldflags=f"{VERSION_FLAG}3.13.0",
+            ldflags=f"{VERSION_FLAG}{PROMETHEUS_VERSION}",
         ),
         go_tool(
             "alertmanager",
@@ -204,7 +206,7 @@ def _shared_tools() -> list[Tool]:
         Tool(
             "istio-charts",
             ISTIO_VERSION,
-            ISTIO_VERSION + (TOOLCHAIN / "addons/go.sum").read_text(),
+            _chart_key(ISTIO_VERSION, "addons", recipes.install_istio_charts),
             recipes.install_istio_charts,
         ),
         go_tool(
@@ -217,13 +219,18 @@ def _shared_tools() -> list[Tool]:
 
 
 def _keda_chart() -> Tool:
-    sources = (TOOLCHAIN / "keda/go.sum", Path(__file__).with_name("keda_chart.py"))
+    program = Path(__file__).with_name("keda_chart.py").read_text()
     return Tool(
         "keda-chart",
         KEDA_VERSION,
-        "\0".join([KEDA_VERSION, *(path.read_text() for path in sources)]),
+        "\0".join([_chart_key(KEDA_VERSION, "keda", recipes.install_keda_chart), program]),
         recipes.install_keda_chart,
     )
+
+
+def _chart_key(version: str, module: str, recipe: Callable[[Path], None]) -> str:
+    pins = [(TOOLCHAIN / module / name).read_text() for name in ("go.mod", "go.sum")]
+    return "\0".join([version, *pins, recipes.source(recipe)])
 
 
 def _keda() -> Tool:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from local import images, node, toolkit
+from local import images, node, node_files, toolkit
 from local.console import UserError, step
 from local.instance import Instance
 
@@ -46,6 +46,7 @@ def _up(instance: Instance, times: dict[str, float]) -> None:
             socket = instance.state / "buildkit.sock"
             _wait(instance, "buildkitd", socket.exists, 30)
             images.build(instance)
+    node_files.write_manifests(instance)
     with step("cluster: node", times):
         kubectl(
             instance,

@@ -124,7 +124,9 @@ def go_tool(
     """A tool built from `local/toolchain/<source or name>`.
 
     The package `tool` means all that its go.mod lists as tools. `prepare` adds files to the
-    build directory, `collect` adds files to the result.
+    build directory, `collect` adds files to the result. What those two do is not in the key, for a
+    change of their text alone is not worth minutes of compiling: one that changes the result must
+    come with another `version`, as in `1.2.3, page 2`.
     """
     module = TOOLCHAIN / (source or name)
     flags = f"-s -w {ldflags}".strip()

@@ -50,9 +50,9 @@ BASE = Group(
     {
         "busybox": "slipway/busybox:1.35",
         "python": "library/python:3.11-slim-bookworm",
-        "pilot": "istio/pilot:1.31.1",
-        "proxyv2": "istio/proxyv2:1.31.1",
-        "prometheus": "prom/prometheus:v3.13.0",
+        "pilot": f"istio/pilot:{catalogue.ISTIO_VERSION}",
+        "proxyv2": f"istio/proxyv2:{catalogue.ISTIO_VERSION}",
+        "prometheus": f"prom/prometheus:v{catalogue.PROMETHEUS_VERSION}",
         "alertmanager": f"prom/alertmanager:v{catalogue.ALERTMANAGER_VERSION}",
         "kube-state-metrics": "kube-state-metrics/kube-state-metrics:"
         f"v{catalogue.KUBE_STATE_METRICS_VERSION}",

@@ -132,7 +132,11 @@ def operator_rights(rules: list[Document]) -> tuple[list[Document], list[Documen
 
 
 def custom_resources(config: Path) -> dict[str, str]:
-    """File name → text of each CRD, with the patches that KEDA applies to two of them."""
+    """File name → template of each CRD, with the patches that KEDA applies to two of them.
+
+    Templates, because Helm never changes what stands in a chart's `crds`, nor marks it as its own;
+    kept when the release goes, because with a CRD go all objects of its kind.
+    """
     found = {}
     patches = _read(config / "crd/kustomization.yaml")[0]["patches"]
     for path in sorted((config / "crd/bases").glob("*.yaml")):
@@ -141,7 +145,10 @@ def custom_resources(config: Path) -> dict[str, str]:
             if entry["target"]["name"] == definition["metadata"]["name"]:
                 for operation in _read(config / "crd" / entry["path"])[0]:
                     patch(definition, operation)
-        found[path.name] = yaml.safe_dump(definition, sort_keys=False, width=2**16)
+        annotations = definition["metadata"].setdefault("annotations", {})
+        annotations["helm.sh/resource-policy"] = "keep"
+        text = yaml.safe_dump(definition, sort_keys=False, width=2**16)
+        found[path.name] = text.replace("{{", '{{ "{{" }}')
     return found
 
 
@@ -319,7 +326,7 @@ def write(config: Path, chart: Path) -> None:
         "Chart.yaml": yaml.safe_dump(metadata, sort_keys=False),
         "values.yaml": yaml.safe_dump(values(version), sort_keys=False),
         **{f"templates/{name}": text for name, text in templates(config).items()},
-        **{f"crds/{name}": text for name, text in custom_resources(config).items()},
+        **{f"templates/crds/{name}": text for name, text in custom_resources(config).items()},
     }
     for name, text in files.items():
         path = chart / name

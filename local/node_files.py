@@ -57,9 +57,14 @@ def write(instance: Instance) -> None:
         ),
     )
     _write(state / "docker/config.json", "{}")
-    _write(state / "manifests.yaml", _manifests(instance))
+    write_manifests(instance)
     _write(state / "supervisord.conf", processes.configuration(instance))
     _write(state / "init.sh", _init(instance))
+
+
+def write_manifests(instance: Instance) -> None:
+    """Write what the API server is given, which a cluster that runs takes too."""
+    _write(instance.state / "manifests.yaml", _manifests(instance))
 
 
 def write_mirrors(instance: Instance) -> None:

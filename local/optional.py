@@ -5,6 +5,7 @@ Standard library alone to import, like all that runs before the environment exis
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -37,7 +38,8 @@ def keda(*, cluster: bool = True) -> bool:
         return any(map(wants_keda, asking))
     venv.ensure_venv()
     command = [str(venv.venv_python()), "-m", "local.optional", *map(str, asking)]
-    return run(command, cwd=PROJECT).strip() == "keda"
+    # A line of its own, beside whatever Python has to say.
+    return "keda" in run(command, cwd=PROJECT).splitlines()
 
 
 def wants_keda(file: Path) -> bool:
@@ -51,10 +53,24 @@ def wants_keda(file: Path) -> bool:
         found = yaml.safe_load(file.read_text())
     except (OSError, ValueError, yaml.YAMLError):
         return False
-    models = _of(_of(found, "config"), "slipway:models")
+    models = as_object(_of(_of(found, "config"), "slipway:models"))
     if not isinstance(models, dict):
         return False
     return any(_of(_of(model, "scaling"), KEY) is not None for model in models.values())
+
+
+def as_object(stored: Any) -> Any:
+    """The object that a value of a stack file is, where it is one in JSON, as `pulumi config set`
+    stores it; else the value as it is.
+    """
+    if isinstance(stored, str):
+        try:
+            found = json.loads(stored)
+        except ValueError:
+            return stored
+        if isinstance(found, dict):
+            return found
+    return stored
 
 
 def _of(value: Any, key: str) -> Any:

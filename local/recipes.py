@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import inspect
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from local.go import TOOLCHAIN, go_environment, module_dir
@@ -17,6 +19,11 @@ _NO_PAGE = b"""<!doctype html><title>Alertmanager</title>
 <p>This build has no web page. Alerts and silences: <a href="api/v2/alerts">api/v2/alerts</a>,
 <a href="api/v2/silences">api/v2/silences</a>, and amtool.
 """
+
+
+def source(recipe: Callable[[Path], None]) -> str:
+    """The text of `recipe` and of the helpers here, for the key of a tool that is made quickly."""
+    return "\0".join(inspect.getsource(part) for part in (recipe, _downloaded, _copy))
 
 
 def install_envoy(target: Path) -> None:

@@ -19,6 +19,7 @@ import yaml
 from local import node, toolkit, tools
 from local.console import UserError, say
 from local.instance import PROJECT, Instance, cache_dir, state_root
+from local.optional import as_object
 from local.pki import write_private
 
 # Plugin → its version and the tool that provides it.
@@ -270,7 +271,7 @@ def _copy_configuration(target: Target) -> None:
     """
     content = yaml.safe_load((PROJECT / "Pulumi.dev.yaml").read_text())
     config = {
-        key: value
+        key: as_object(value)
         for key, value in content["config"].items()
         if not (isinstance(value, dict) and "secure" in value)
     }
@@ -298,14 +299,21 @@ def _configure(target: Target) -> None:
     }
     for path, value in target.settings.items():
         top, _, rest = path.partition(".")
-        found = have.get(top)
+        found = as_object(have.get(top))
         current = found.get(rest) if rest and isinstance(found, dict) else found
         where = ["--path", f"slipway:{path}", "--stack", target.stack]
-        if value is None and current is not None:
+        if rest and current != value and found is not have.get(top):
+            # An object in JSON, in whose place Pulumi would put one with this key alone.
+            changed = {**found, rest: value}
+            have[top] = json.dumps(
+                {key: changed[key] for key in changed if changed[key] is not None}
+            )
+            _pulumi(target, "config", "set", f"slipway:{top}", have[top], *where[2:])
+        elif value is None and current is not None:
             _pulumi(target, "config", "rm", *where)
         elif value is not None and current != value:
             _pulumi(target, "config", "set", *where, str(value))
-    grafana = have.get("grafana")
+    grafana = as_object(have.get("grafana"))
     shown = isinstance(grafana, dict) and bool(grafana.get("enabled"))
     for key, size, wanted in (
         ("bucketAccessKey", 15, True),

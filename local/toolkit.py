@@ -25,7 +25,8 @@ class Tool:
 
     `probe` is a command whose output must match `expect` for a program on PATH to be used as it
     is; `binaries` are the programs the tool provides. `install` fills a directory given to it.
-    `key` is hashed into the directory's name, so it must hold whatever decides the content.
+    `key` is hashed into the directory's name, so it must hold whatever decides the content: pins,
+    and the source of a recipe, or a `version` that changes with it.
     """
 
     name: str

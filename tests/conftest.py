@@ -44,6 +44,7 @@ class Recorded:
     replace_on_changes: tuple[str, ...]
     timeouts: tuple[str, str]
     secret: frozenset[str]
+    aliases: tuple[str, ...]
 
     @property
     def kind(self) -> str:
@@ -118,6 +119,7 @@ class _Recorder(mocks.MockMonitor):
                 replace_on_changes=tuple(request.replaceOnChanges),
                 timeouts=(request.customTimeouts.create, request.customTimeouts.update),
                 secret=frozenset(_secrets(rpc.deserialize_properties(request.object))),
+                aliases=tuple(str(alias) for alias in request.aliases),
             )
         return super().RegisterResource(request)
 

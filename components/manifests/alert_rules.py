@@ -25,11 +25,13 @@ OPTIONAL_JOBS = ("cadvisor", "keda")
 LEAST_BAD = 5
 
 _SERVERS = 'namespace="models"'
+_PLATFORM = f'namespace=~"{INGRESS_NAMESPACE}|mlflow|monitoring"'
 _VOLUMES = f'namespace=~"{INGRESS_NAMESPACE}|mlflow|models|monitoring"'
 _OF_SERVER = "(.+)-v([0-9]+)"
 _OF_POD = f"{_OF_SERVER}-[0-9a-z]+-[0-9a-z]+"
 _ASKED = "model:gateway_requests:increase5m"
 _WEIGHT = "model_version:route_weight:percent"
+_ROUTED = f"on (model_name, model_version) {_WEIGHT} > 0"
 _BAD = {
     "availability": "model:gateway_failures:increase5m",
     "latency": "model:slow_predictions:increase5m",
@@ -43,9 +45,10 @@ _SLOW = (("1d", "2h", 3), ("3d", "6h", 1))
 
 _LONGEST = 100 * 365 * 86400  # seconds; Prometheus counts in 64 bits of nanoseconds
 
-# Functions of Prometheus' templates that take a number; the only ones a summary may use.
+# Functions of Prometheus' templates that take a number; the only ones a summary may use. Behind a
+# brace a template begins one character early.
 _TEMPLATE = re.compile(
-    r"\{\{ *\$(?:labels\.[A-Za-z_]\w*|value(?: *\| *humanize(?:1024|Duration|Percentage)?)?) *\}\}"
+    r"(?<!\{)\{\{ *\$(?:labels\.[A-Za-z_]\w*|value(?: *\| *humanize(?:1024|Duration|Percentage)?)?) *\}\}"
 )
 
 RUNBOOKS: Mapping[str, str] = {
@@ -60,7 +63,9 @@ def groups(models: Mapping[str, Model], alerts: Alerts, jobs: Sequence[str]) -> 
         _alert("ModelAvailabilityBurningSlowly", "warning", _burning("availability", _SLOW), "15m"),
         _alert("ModelLatencyBurningFast", "critical", _burning("latency", _FAST), "2m"),
         _alert("ModelLatencyBurningSlowly", "warning", _burning("latency", _SLOW), "15m"),
-        _alert("ModelServerDown", "critical", _server_down(), "3m"),
+        # A new version may take two minutes to be fetched, and two to start.
+        _alert("ModelServerDown", "critical", f"{_server_down()} and {_ROUTED}", "5m"),
+        _alert("ModelServerDown", "warning", f"{_server_down()} unless {_ROUTED}", "5m"),
         _alert("ModelServerRestarting", "warning", _restarting()),
         _alert("ModelCanaryStuck", "warning", _canary_stuck(models, alerts)),
         _alert("ModelAtMaxReplicas", "warning", _at_max(), "15m"),
@@ -68,6 +73,7 @@ def groups(models: Mapping[str, Model], alerts: Alerts, jobs: Sequence[str]) -> 
         _alert("ModelInputsDrifting", "warning", "model_version_feature:drift:psi > 0.2", "30m"),
     ]
     of_platform = [
+        _alert("PlatformDown", "critical", _none_available(_PLATFORM), "3m"),
         _alert("VolumeNearlyFull", "critical", _volume(), "10m"),
         _alert("TargetMissing", "warning", _missing(jobs), "5m"),
         _alert("RuleEvaluationFailing", "critical", _rules_failing(), "5m"),
@@ -114,13 +120,16 @@ def _pair(kind: str, long: str, short: str, factor: float) -> str:
 
 
 def _server_down() -> str:
+    servers = f'{_SERVERS}, deployment=~"{_OF_SERVER}"'  # not the comparers
+    return _named(_none_available(servers), "deployment", _OF_SERVER)
+
+
+def _none_available(only: str) -> str:
+    """The Deployments that want pods and have none that is ready: how many they want."""
     by = "max by (namespace, deployment)"
-    only = f'{{{_SERVERS}, deployment=~"{_OF_SERVER}"}}'  # not the comparers
-    return _named(
-        f"{by} (kube_deployment_spec_replicas{only}) > 0 "
-        f"and {by} (kube_deployment_status_replicas_available{only}) == 0",
-        "deployment",
-        _OF_SERVER,
+    return (
+        f"{by} (kube_deployment_spec_replicas{{{only}}}) > 0 "
+        f"and {by} (kube_deployment_status_replicas_available{{{only}}}) == 0"
     )
 
 

@@ -41,9 +41,9 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     ),
     "ModelServerDown": (
         f"{_SERVER}: none of {{{{ $value }}}} pods is available",
-        "The version's Deployment wants pods and has none that is ready, for 3 minutes. Requests "
-        "that the route gives to it are answered with 503. Look first at its pods and why they do "
-        "not start.",
+        "The version's Deployment wants pods and has none that is ready, for 5 minutes. Requests "
+        "that the route gives to it are answered with 503; this is critical where it gives any. "
+        "Look first at its pods and why they do not start.",
     ),
     "ModelServerRestarting": (
         f'{_SERVER}: {{{{ printf "%.0f" $value }}}} restarts in 15 minutes',
@@ -71,6 +71,12 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "What is asked or predicted over the last hour is distributed otherwise than in the "
         "training data: a population stability index above 0.2 for 30 minutes. Nothing fails, but "
         "predictions may be worth less. Look first at whether an upstream field changed.",
+    ),
+    "PlatformDown": (
+        "{{ $labels.namespace }}/{{ $labels.deployment }}: none of {{ $value }} pods is available",
+        "What all models stand on wants pods and has none that is ready, for 3 minutes. Without "
+        "the gateway no request is answered; without MLflow or the bucket no new pod can fetch "
+        "its version. Look first at its pods and why they do not start.",
     ),
     "VolumeNearlyFull": (
         "{{ $labels.namespace }}/{{ $labels.persistentvolumeclaim }}: "

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from settings_monitoring import AlertRoute, Alerts, Receiver
 from settings_types import duration_seconds
 
-from . import common
+from . import common, mlflow
 from .alert_rules import duration
 from .common import Manifest, Text
 from .istio import INGRESS_NAMESPACE
@@ -34,13 +34,19 @@ _LEAST_RETENTION, _LONGEST_RETENTION = 120, 200 * 365 * 24
 _MUTES: tuple[tuple[list[str], str, list[str]], ...] = (
     (["ModelAvailabilityBurningFast"], "ModelAvailabilityBurningSlowly", ["model_name"]),
     (["ModelLatencyBurningFast"], "ModelLatencyBurningSlowly", ["model_name"]),
-    (["ModelServerDown"], "ModelLatencyBurningSlowly|ModelTrafficStopped", ["model_name"]),
     (["ModelServerDown"], "ModelServerRestarting|TargetMissing", ["model_name", "model_version"]),
     # A gateway that nobody reads counts nothing; where no pod is found, none has a namespace.
     (
         ["TargetMissing", 'job="pods"', f'namespace=~"{INGRESS_NAMESPACE}|"'],
         "ModelTrafficStopped",
         [],
+    ),
+    (["PlatformDown", f'namespace="{INGRESS_NAMESPACE}"'], "ModelTrafficStopped", []),
+    # In their namespaces nothing else is scraped: the bucket is not.
+    (
+        ["PlatformDown", f'deployment=~"{INGRESS_NAMESPACE}|{mlflow.SERVER}"'],
+        "TargetMissing",
+        ["namespace"],
     ),
 )
 
@@ -81,7 +87,10 @@ def configuration(alerts: Alerts) -> str:
             "group_wait": duration(alerts.group_wait),
             "group_interval": duration(alerts.group_interval),
             "repeat_interval": duration(alerts.repeat),
-            "routes": [_route(it) for it in alerts.routes],
+            "routes": [
+                *_to_everybody("AlertsNotDelivered", sorted(alerts.receivers)),
+                *(_route(it) for it in alerts.routes),
+            ],
         },
         "receivers": receivers or [{"name": NOBODY}],
         "inhibit_rules": [_inhibition(*it) for it in _MUTES],
@@ -216,6 +225,18 @@ def _each_alert(mark: str = "", escaped: str = "") -> str:
 
 def _by_severity(critical: str, warning: str) -> str:
     return f"{_CRITICAL}{{{{ if $critical }}}}{critical}{{{{ else }}}}{warning}{{{{ end }}}}"
+
+
+def _to_everybody(alert: str, receivers: Sequence[str]) -> list[Manifest]:
+    """Routes that give an alert to each of the receivers once: the last of them goes no further."""
+    return [
+        {
+            "receiver": name,
+            "matchers": [f'alertname="{alert}"'],
+            **({"continue": True} if name != receivers[-1] else {}),
+        }
+        for name in receivers
+    ]
 
 
 def _route(route: AlertRoute) -> Manifest:

@@ -45,13 +45,15 @@ def configuration(
     alertmanager: str | None = None,
     keda: str | None = None,
     rules: Sequence[str] = (),
+    verify_kubelets: bool = True,
 ) -> str:
     """prometheus.yml, as JSON, which is YAML too, so that equal input gives equal bytes.
 
     namespaces: whose annotated pods are scraped. home: where Prometheus runs, beside
     kube-state-metrics; of what nodes say, these namespaces alone are kept. alertmanager: where it
     is reached, as in http://alertmanager.monitoring.svc:9093. keda: the namespace of KEDA's
-    operator. rules: the names of the rule files.
+    operator. rules: the names of the rule files. verify_kubelets: whether the certificates of the
+    kubelets are of the cluster's authority.
     """
     jobs = [
         _static("prometheus", f"127.0.0.1:{PORT}"),
@@ -65,7 +67,7 @@ def configuration(
         },
         _static("kube-state-metrics", f"{states.SERVER}.{home}.svc:{states.PORT}")
         | {"honor_labels": True, "metric_relabel_configs": states.metric_relabelings()},
-        *_node_jobs(sorted({*namespaces, home})),
+        *_node_jobs(sorted({*namespaces, home}), verify_kubelets),
     ]
     whole: Manifest = {
         "global": {
@@ -156,7 +158,7 @@ def _pods_of(namespaces: Sequence[str]) -> Manifest:
     return {"role": "pod", "namespaces": {"names": list(namespaces)}}
 
 
-def _node_jobs(namespaces: Sequence[str]) -> list[Manifest]:
+def _node_jobs(namespaces: Sequence[str], verify: bool) -> list[Manifest]:
     """Two pages of every kubelet: volumes; and what containers use, by cAdvisor. That is read
     where metrics-server reads it, in a fiftieth of the bytes of /metrics/cadvisor.
     """
@@ -173,7 +175,9 @@ def _node_jobs(namespaces: Sequence[str]) -> list[Manifest]:
             "scheme": "https",
             "metrics_path": path,
             "authorization": {"credentials_file": f"{TOKEN}/token"},
-            "tls_config": {"ca_file": f"{TOKEN}/ca.crt"},
+            "tls_config": {"ca_file": f"{TOKEN}/ca.crt"}
+            if verify
+            else {"insecure_skip_verify": True},
             "kubernetes_sd_configs": [{"role": "node"}],
             "metric_relabel_configs": [
                 {

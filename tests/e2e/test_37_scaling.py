@@ -80,7 +80,7 @@ def test_replicas_follow_the_load_and_outlive_what_counts_it(walk: Walk) -> None
     began = time.monotonic()
     times = {}
     with shop_load(per_second=15) as load:
-        time.sleep(15)
+        time.sleep(8)
         load.per_second = 30
         doubled = time.monotonic()
         until("more replicas for twice the load", lambda: replicas(walk)[1] > MIN, 120, 1)
@@ -100,14 +100,14 @@ def test_replicas_follow_the_load_and_outlive_what_counts_it(walk: Walk) -> None
         walk.kubectl(*scale, "--replicas=0")
         try:
             load.per_second = 10
-            never_fewer(walk, MAX, 60)
+            never_fewer(walk, MAX, 45)
         finally:
             walk.kubectl(*scale, "--replicas=1")
         metrics_server = walk.process("metrics-server")
         assert metrics_server
         os.kill(metrics_server, signal.SIGSTOP)
         try:
-            never_fewer(walk, MAX, 50)
+            never_fewer(walk, MAX, 35)
         finally:
             os.kill(metrics_server, signal.SIGCONT)
         fell = time.monotonic()

@@ -29,8 +29,12 @@ def test_rules_reach_prometheus_as_files(deploy: Deploy) -> None:
 
 
 def test_what_prometheus_holds_is_taken_over_from_where_it_stood(deploy: Deploy) -> None:
-    claim = deploy(models=MODELS).one("PersistentVolumeClaim", "monitoring-volume")
-    assert claim.parent == "monitoring"
+    program = deploy(models=MODELS)
+    assert program.one("Monitoring", "monitoring").parent == "observability"
+    # What it holds hangs on it, and goes with it.
+    assert program.one("PersistentVolumeClaim", "monitoring-volume").parent == "monitoring"
+    (alias,) = program.one("Monitoring", "monitoring").aliases
+    assert "Observability" not in alias
 
 
 def test_the_operators_prometheus_reads_the_same_and_nothing_is_our_own(deploy: Deploy) -> None:
@@ -62,6 +66,8 @@ def test_grafana_is_there_where_it_is_asked_for(deploy: Deploy) -> None:
     assert all(r.secret for r in holding)
     prometheus = str(program.one("NetworkPolicy", "monitoring-policy").inputs["spec"])
     assert "grafana" in prometheus
+    assert "grafana" in str(program.one("NetworkPolicy", "alertmanager-policy").inputs["spec"])
+    assert "grafana" not in str(without.one("NetworkPolicy", "alertmanager-policy").inputs["spec"])
 
 
 def test_keda_is_there_where_a_model_asks_for_it(deploy: Deploy) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +96,8 @@ def module(tmp_path: Path) -> Path:
     account = {"kind": "ServiceAccount", "name": "keda-operator", "namespace": "keda"}
     others = {"kind": "ServiceAccount", "name": "horizontal-pod-autoscaler"}
     definition = {
-        "metadata": {"name": "scaledobjects.keda.sh"},
-        "spec": {"versions": [{"schema": {"least": 1}}]},
+        "metadata": {"name": "scaledobjects.keda.sh", "annotations": {"made-by": "generator"}},
+        "spec": {"versions": [{"schema": {"least": 1, "description": "as '{{ .name }}': x"}}]},
     }
     fix = [{"op": "add", "path": "/spec/versions/0/schema/most", "value": 3600}]
     target = {"path": "patches/fix.yaml", "target": {"name": "scaledobjects.keda.sh"}}
@@ -140,7 +142,7 @@ def test_the_chart_has_values_for_what_the_stack_sets(module: Path, tmp_path: Pa
         "repository": "kedacore/keda",
         "tag": "2.21.0",
     }
-    text = "".join(path.read_text() for path in (chart / "templates").iterdir())
+    text = "".join(path.read_text() for path in (chart / "templates").glob("*.yaml"))
     for key in (
         "image.keda.repository",
         "image.metricsApiServer.tag",
@@ -155,8 +157,24 @@ def test_the_chart_has_values_for_what_the_stack_sets(module: Path, tmp_path: Pa
     assert "'{{ .Values.operator.replicaCount" not in text
     assert "namespace: keda\n" not in text
     assert "&id" not in text
-    definition = yaml.safe_load((chart / "crds/scaledobjects.yaml").read_text())
-    assert definition["spec"]["versions"][0]["schema"] == {"least": 1, "most": 3600}
+
+
+def test_a_crd_is_a_template_that_helm_updates_and_keeps(module: Path, tmp_path: Path) -> None:
+    keda_chart.write(module / "config", tmp_path / "chart")
+    assert not (tmp_path / "chart/crds").exists()
+    text = (tmp_path / "chart/templates/crds/scaledobjects.yaml").read_text()
+    # What Helm makes of it: an action that is a text is that text.
+    rendered = re.sub(r"{{ (.*?) }}", lambda action: json.loads(action[1]), text)
+    definition = yaml.safe_load(rendered)
+    assert definition["metadata"]["annotations"] == {
+        "made-by": "generator",
+        "helm.sh/resource-policy": "keep",
+    }
+    assert definition["spec"]["versions"][0]["schema"] == {
+        "least": 1,
+        "most": 3600,
+        "description": "as '{{ .name }}': x",
+    }
 
 
 def test_the_adapter_has_rights_and_files_of_its_own(module: Path) -> None:

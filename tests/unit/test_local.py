@@ -20,6 +20,7 @@ from local import (
     catalogue,
     cluster,
     go,
+    images,
     instance,
     node,
     node_files,
@@ -334,3 +335,25 @@ def test_a_lock_stops_an_update_only_while_its_holder_lives(
     lock.write_text(json.dumps({"pid": 1, "hostname": "elsewhere"}))
     with pytest.raises(UserError, match="locked by process 1 of elsewhere"):
         stack._recover(target)
+
+
+def test_a_cluster_that_runs_is_given_this_checkouts_manifests(
+    dev: instance.Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pki.write_all(dev)
+    file = dev.state / "manifests.yaml"
+    file.write_text("# of an earlier checkout\n")
+    given: list[str] = []
+
+    def kubectl(_: instance.Instance, *arguments: str) -> str:
+        given.append(Path(arguments[-1]).read_text())
+        return ""
+
+    monkeypatch.setattr(node, "is_running", lambda _: True)
+    monkeypatch.setattr(images, "present", lambda _: True)
+    monkeypatch.setattr(cluster, "_wait", lambda *_: None)
+    monkeypatch.setattr(cluster, "kubectl", kubectl)
+    cluster.up(dev, {})
+    [text] = given
+    assert dev.node_ip in text
+    assert "earlier" not in text

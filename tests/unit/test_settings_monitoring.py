@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from components.manifests import rules
 from settings import Settings, SettingsError, parse
-from settings_monitoring import Alerts, Objectives
+from settings_monitoring import BUILT_IN, Alerts, Objectives
 
 BASE = {"context": "c", "registry": "r", "models": {"churn": {"stable": 1}}}
 OPS = {"kind": "webhook", "url": "https://hooks.example/ops"}
@@ -75,12 +76,13 @@ def test_keys_belong_to_their_kind_of_receiver() -> None:
 
 def test_routes_name_receivers_and_models_there_are() -> None:
     both = {"receivers": {"ops": OPS}, "default": "ops"}
-    (line,) = alerts(**both, routes=[{"receiver": "ops"}, {"receiver": "nobody"}])
+    some = {"receiver": "ops", "severity": "critical"}
+    (line,) = alerts(**both, routes=[some, some | {"receiver": "nobody"}])
     assert line == 'routes[1].receiver: "nobody" is no receiver (there: ops)'
     (line,) = alerts(receivers={"ops": OPS}, default="nobody")
     assert line == 'default: "nobody" is no receiver (there: ops)'
     (line,) = alerts(receivers={"ops": OPS})
-    assert line.startswith("default: ")
+    assert line.startswith("default: is not set; it takes")
     assert "takes the receiver of what no route fits (ops)" in line
     (line,) = alerts(**both, routes=[{"receiver": "ops", "models": ["churn", "other"]}])
     assert line == 'routes[0].models: "other" is no model of this stack (there: churn)'
@@ -93,6 +95,52 @@ def test_promql_is_parsed_beforehand(promql: object) -> None:
     assert "is not PromQL" in line
 
 
+@pytest.mark.parametrize("promql", ["up[5m]", '"text"'])
+def test_a_rule_gives_values_of_now(promql: str) -> None:
+    (line,) = alerts(rules=[RULE | {"promql": promql}])
+    assert "gives a range or a text, not values of now" in line
+
+
+@pytest.mark.parametrize(
+    "promql",
+    [
+        "first_over_time(up[5m]) > 0",
+        "1 + sum(limitk(3, up))",
+        "abs(-info(up))",
+        "max(up) > start()",
+    ],
+)
+def test_what_prometheus_has_switched_off_is_refused(promql: str) -> None:
+    (line,) = alerts(rules=[RULE | {"promql": promql}])
+    assert "which Prometheus has switched off: experimental" in line
+
+
+def test_built_in_names_are_those_of_the_rules() -> None:
+    assert set(rules.alert_names()) == BUILT_IN
+    (line,) = alerts(rules=[RULE | {"name": "ModelServerDown"}])
+    assert line.startswith('rules[0].name: "ModelServerDown" is the name of an alert that every')
+
+
+def test_a_route_takes_some_alerts_and_not_all() -> None:
+    (line,) = alerts(receivers={"ops": OPS}, default="ops", routes=[{"receiver": "ops"}])
+    assert line.startswith('routes[0].receiver: "ops" would take every alert')
+
+
+def test_an_operators_labels_are_labels() -> None:
+    there = {"monitoring": "operator", "prometheus": {"url": "http://prom:9090"}}
+    for key, value in (("bad key!", "v"), ("key", "v v")):
+        (line,) = faults(**there, operator={"labels": {key: value}})
+        assert line.startswith("operator.labels.")
+    (line,) = faults(**there, operator={"namespace": "No Such"})
+    assert line.startswith('operator.namespace: "No Such" is not a namespace')
+
+
+def test_times_have_an_end() -> None:
+    (line,) = faults(prometheus={"retention": "9" * 400 + "d"})
+    assert line.startswith("prometheus.retention: ")
+    assert "is not a time such as" in line
+
+
 def test_rules_have_names_of_their_own() -> None:
     (line,) = alerts(rules=[RULE, RULE])
     assert "has two rules called QueueTooLong" in line
@@ -103,7 +151,7 @@ def test_rules_have_names_of_their_own() -> None:
 
 def test_the_operators_prometheus_has_a_url() -> None:
     (line,) = faults(monitoring="operator")
-    assert line.startswith("prometheus.url: ")
+    assert line.startswith("prometheus.url: is not set; ")
     assert "takes the URL of the Prometheus there is" in line
     assert parse(BASE | {"monitoring": "operator", "prometheus": {"url": "http://prom:9090"}})
     (line,) = faults(monitoring="other")
