@@ -21,7 +21,7 @@ from settings_platform import Images
 
 from .manifests import alertmanager as manifests
 from .manifests import common, network, prometheus, receiver_secrets
-from .options import child
+from .options import child, inside_url
 
 
 @dataclass(frozen=True)
@@ -101,14 +101,7 @@ class Alertmanager(pulumi.ComponentResource):
             ),
             opts=child(self),
         )
-        self.url = pulumi.Output.concat(
-            "http://",
-            manifests.SERVER,
-            ".",
-            args.namespace,
-            ".svc.cluster.local:",
-            str(manifests.PORT),
-        )
+        self.url = inside_url(manifests.SERVER, args.namespace, manifests.PORT)
         Deployment(
             f"{name}-deployment",
             metadata=metadata,

@@ -14,7 +14,7 @@ from settings_platform import Images
 
 from .manifests import common, network
 from .manifests import grafana as manifests
-from .options import child
+from .options import child, inside_url
 
 
 @dataclass(frozen=True)
@@ -121,14 +121,7 @@ class Grafana(pulumi.ComponentResource):
                 self, [account, config, *boards.values(), secret, service, policy], timeout="5m"
             ),
         )
-        inside = pulumi.Output.concat(
-            "http://",
-            manifests.SERVER,
-            ".",
-            args.namespace,
-            ".svc.cluster.local:",
-            str(manifests.PORT),
-        )
+        inside = inside_url(manifests.SERVER, args.namespace, manifests.PORT)
         self.url = pulumi.Output.from_input(exposure.url) if exposure.url else inside
         self.register_outputs({"url": self.url})
 

@@ -15,7 +15,7 @@ from settings_platform import Istio
 from .isolated_namespace import IsolatedNamespace, IsolatedNamespaceArgs
 from .manifests import common, prometheus
 from .manifests import istio as manifests
-from .options import child
+from .options import chart, child
 
 _LABELS = {"app.kubernetes.io/part-of": "slipway", "app.kubernetes.io/managed-by": "pulumi"}
 
@@ -72,15 +72,9 @@ class IstioMesh(pulumi.ComponentResource):
             )
         ]
 
-        charts = (
-            args.istio.charts
-            if args.istio.charts.startswith(("/", "./"))
-            else f"./{args.istio.charts}"
-        )
-
         def release(
             part: str,
-            chart: str,
+            directory: str,
             namespace: pulumi.Output[str],
             values: common.Manifest,
             *after: pulumi.Resource,
@@ -89,7 +83,7 @@ class IstioMesh(pulumi.ComponentResource):
             return Release(
                 f"{name}-{part}",
                 name=part,
-                chart=f"{charts}/{chart}",
+                chart=chart(f"{args.istio.charts}/{directory}"),
                 namespace=namespace,
                 values=values,
                 timeout=300,

@@ -13,7 +13,7 @@ import settings_scaling as settings
 from .isolated_namespace import IsolatedNamespace, IsolatedNamespaceArgs
 from .manifests import common
 from .manifests import keda as manifests
-from .options import child
+from .options import chart, child
 
 _LABELS = {"app.kubernetes.io/part-of": "slipway", "app.kubernetes.io/managed-by": "pulumi"}
 
@@ -66,11 +66,10 @@ class Keda(pulumi.ComponentResource):
                 ("adapter", manifests.ADAPTER, manifests.adapter_policy()),
             )
         ]
-        chart = args.keda.chart
         Release(
             f"{name}-release",
             name="keda",
-            chart=chart if chart.startswith(("/", "./")) else f"./{chart}",
+            chart=chart(args.keda.chart),
             namespace=home.namespace,
             values=manifests.values(args.keda, args.watched_namespace),
             timeout=300,

@@ -17,7 +17,7 @@ from settings_monitoring import Prometheus
 from .manifests import common, network
 from .manifests import prometheus as manifests
 from .manifests import prometheus_server as server
-from .options import child
+from .options import child, inside_url
 
 _CLUSTER_ROLE = "slipway-prometheus"
 
@@ -157,16 +157,8 @@ class Monitoring(pulumi.ComponentResource):
                 timeout="5m",
             ),
         )
-        inside = pulumi.Output.concat(
-            "http://",
-            manifests.SERVER,
-            ".",
-            args.namespace,
-            ".svc.cluster.local:",
-            str(manifests.PORT),
-        )
-        self.inside_url = inside
-        self.url = pulumi.Output.from_input(exposure.url) if exposure.url else inside
+        self.inside_url = inside_url(manifests.SERVER, args.namespace, manifests.PORT)
+        self.url = pulumi.Output.from_input(exposure.url) if exposure.url else self.inside_url
         self.register_outputs({"url": self.url, "inside_url": self.inside_url})
 
     def _reader(

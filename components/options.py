@@ -1,4 +1,4 @@
-"""Resource options that the components share."""
+"""What the components share: resource options, addresses inside the cluster, paths of charts."""
 
 from __future__ import annotations
 
@@ -27,3 +27,15 @@ def child(
         ignore_changes=["spec.storageClassName"] if holds_data else None,
         custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout) if timeout else None,
     )
+
+
+def inside_url(
+    service: pulumi.Input[str], namespace: pulumi.Input[str], port: int
+) -> pulumi.Output[str]:
+    """Where pods reach a Service: its name in the cluster's DNS."""
+    return pulumi.Output.concat("http://", service, ".", namespace, f".svc.cluster.local:{port}")
+
+
+def chart(directory: str) -> str:
+    """The path of a chart's directory as Helm takes it: one without ./ would name a repository."""
+    return directory if directory.startswith(("/", "./")) else f"./{directory}"

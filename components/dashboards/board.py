@@ -23,7 +23,7 @@ GREEN, YELLOW, ORANGE, RED = "green", "yellow", "orange", "red"
 
 # Shares of failed requests from which on a line is yellow, and red.
 FAILURES = ((0.001, YELLOW), (0.01, RED))
-# An error budget is bad when it is used up, and a server when there is none.
+# An error budget is bad when it is used up, and pods when there are none.
 BUDGET = ((-inf, RED), (0, YELLOW), (0.25, GREEN))
 SERVING = ((-inf, RED), (1, GREEN))
 

@@ -12,7 +12,7 @@ UID = "slipway-fleet"
 
 _NAME = "{{model_name}}"
 _P95 = "max by (model_name) (model_version:latency_seconds:p95_rate1m)"
-_SERVERS = 'sum by (model_name) (up{model_version!=""})'
+_PODS = 'sum by (model_name) (up{model_version!=""})'
 _VERSIONS = 'group by (model_name, model_version) (up{model_version!=""})'
 _BUDGET = "model:availability_budget_remaining:ratio"
 # A model without an alert is a zero, not a gap.
@@ -46,7 +46,7 @@ def _models() -> Box:
             Column("Failed", "model:availability_errors:ratio_rate5m", "percentunit", FAILURES),
             Column("Slowest p95", _P95, "s"),
             Column("Budget left", _BUDGET, "percentunit", BUDGET),
-            Column("Servers", _SERVERS, "none"),
+            Column("Pods", _PODS, "none"),
             Column(
                 "Versions",
                 f"count by (model_name) ({_VERSIONS})",
@@ -118,10 +118,10 @@ def _over_time() -> list[Box]:
             top=1,
         ),
         graph(
-            "Servers",
+            "Pods",
             "Pods of each model that Prometheus reaches; a fall without fewer requests is bad.",
             "none",
-            Series(_SERVERS, _NAME),
+            Series(_PODS, _NAME),
         ),
         graph(
             "Alerts",

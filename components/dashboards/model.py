@@ -11,7 +11,7 @@ from .board import BUDGET, FAILURES, RED, SERVING, choice, finished, frame
 from .model_requests import objectives, quality, traffic
 from .model_series import MODEL, VERSION, WEIGHT, by_version
 from .model_servers import inputs, pods, scaling, shadow
-from .panels import DATASOURCE, Box, Column, Section, grid, number
+from .panels import DATASOURCE, SLOW, Box, Column, Section, grid, number
 
 UID = "slipway-model"
 
@@ -51,24 +51,31 @@ class _WeightChange(model.AnnotationQuery):
 
     def to_json(self) -> dict[str, object]:
         return super().to_json() | {
-            "target": {"expr": self.expr, "refId": "Anno"},
+            "target": {"expr": self.expr, "refId": "Anno", "interval": SLOW},
             "titleFormat": "weight of v{{model_version}} changed",
             "tagKeys": "model_version",
         }
 
 
 class _RolloutSteps(Builder[model.AnnotationQuery]):
-    """Marks where a weight changed. The window is longer than the time between two points, so
-    that no change falls between them.
+    """Marks where a weight changed, or came to be, each once: at the first point that knows of it.
+
+    `$__interval` is the time from point to point. What changed within it `changes` counts; what
+    changed on its edge, or is new, shows against the point before. A gap of up to 5 minutes is
+    looked past, so that what comes back is not new.
     """
 
     def build(self) -> model.AnnotationQuery:
-        changes = f"changes(slipway_route_weight{{{VERSION}}}[$__rate_interval])"
+        weight = f"slipway_route_weight{{{VERSION}}}"
+        within = f"max by (model_version) (changes({weight}[$__interval])) > 0"
+        now = f"max by (model_version) ({weight})"
+        before = f"max by (model_version) (last_over_time({weight}[5m] offset $__interval))"
         return _WeightChange(
             name="Rollout steps",
             datasource=DATASOURCE,
             icon_color="purple",
-            expr=f"max by (model_version) ({changes}) > 0",
+            # Grafana marks values above 0, and a weight may be 0.
+            expr=f"group by (model_version) ({within} or ({now} unless ({now} == {before})))",
         )
 
 
@@ -114,7 +121,7 @@ def _now() -> list[Box]:
             steps=BUDGET,
         ),
         number(
-            "Servers",
+            "Pods",
             "Pods of the model that Prometheus reaches; fewer than the autoscaler's minimum is "
             "bad.",
             "none",
@@ -153,7 +160,7 @@ def _now() -> list[Box]:
                     FAILURES,
                 ),
                 Column("p95", by_version("model_version:latency_seconds:p95_rate1m"), "s"),
-                Column("Servers", f"sum by (model_version) (up{{{VERSION}}})", "none"),
+                Column("Pods", f"sum by (model_version) (up{{{VERSION}}})", "none"),
             ],
             height=6,
         ),

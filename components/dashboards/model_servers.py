@@ -1,10 +1,10 @@
-"""The panels of a model's servers: how many there are, what they use, and what they are asked."""
+"""The panels of a model's pods: how many there are, what they use, and what they are asked."""
 
 from __future__ import annotations
 
 from .board import MODELS, RED, YELLOW
 from .model_series import HPA, MODEL, POD, SERVER, VERSION, share
-from .panels import SLOW, Box, Series, graph
+from .panels import Box, Series, graph
 
 
 def scaling() -> list[Box]:
@@ -66,7 +66,7 @@ def pods() -> list[Box]:
             "CPU of each pod as a share of what it asks for; it may "
             "use up to four times that, and near 400 % is bad: requests wait.",
             "percentunit",
-            Series(against(cpu, "cpu"), "{{pod}}", every=SLOW),
+            Series(against(cpu, "cpu"), "{{pod}}"),
             steps=((4, RED),),
         ),
         graph(
@@ -74,7 +74,7 @@ def pods() -> list[Box]:
             "Memory of each pod as a share of what it asks for, "
             "which is its limit too; near 100 % is bad: the pod is killed.",
             "percentunit",
-            Series(against(memory, "memory"), "{{pod}}", every=SLOW),
+            Series(against(memory, "memory"), "{{pod}}"),
             steps=((0.9, YELLOW), (1, RED)),
             top=1,
         ),
@@ -85,7 +85,6 @@ def pods() -> list[Box]:
             Series(
                 f"sum by (pod) (increase(kube_pod_container_status_restarts_total{{{POD}}}[1h]))",
                 "{{pod}}",
-                every=SLOW,
             ),
             steps=((1, RED),),
         ),

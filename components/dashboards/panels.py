@@ -6,6 +6,7 @@ data source that the reader of the dashboard may choose.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
@@ -22,8 +23,13 @@ COLUMNS = 24
 HEIGHT = 8
 DATASOURCE = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
 
-# The kubelet measures pods every 10 to 15 s, and a rate takes four measurements to be steady.
+# All jobs are scraped every 15 s but that of the pods, which the data source's own interval is of.
+# Grafana takes rates over four intervals of the query. `up` without labels is of every job.
 SLOW = "15s"
+_SLOW_SERIES = re.compile(
+    r"\b(alertmanager|container|keda|kube|kubelet|prometheus|slipway)_\w"
+    r"|\b(up|scrape_duration_seconds)\b(?!\{)"
+)
 
 _TABLE = queries.PromQueryFormat.TABLE
 
@@ -35,14 +41,12 @@ Steps: TypeAlias = Sequence[tuple[float, str]]
 class Series:
     """One PromQL, and the name of each line it gives, as in `v{{model_version}}`.
 
-    `dashed` is for what a line is held against. `every` is the least time between two points, if
-    it is not the data source's.
+    `dashed` is for what a line is held against.
     """
 
     promql: str
     legend: str
     dashed: bool = False
-    every: str | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,7 @@ def graph(
         panel = panel.thresholds_style(style)
     for number, one in enumerate(series):
         query = _query(one.promql, number).range().legend_format(one.legend)
-        panel = panel.with_target(query.interval(one.every) if one.every else query)
+        panel = panel.with_target(query)
         if one.dashed:
             panel = panel.override_by_query(_ref(number), _dashed())
     return Box(panel, width, HEIGHT)
@@ -222,7 +226,8 @@ def _ref(number: int) -> str:
 
 def _query(promql: str, number: int) -> prometheus.Dataquery:
     query = prometheus.Dataquery().expr(promql).ref_id(_ref(number))
-    return query.datasource(DATASOURCE).editor_mode(queries.QueryEditorMode.CODE)
+    query = query.datasource(DATASOURCE).editor_mode(queries.QueryEditorMode.CODE)
+    return query.interval(SLOW) if _SLOW_SERIES.search(promql) else query
 
 
 def _thresholds(steps: Steps) -> build.ThresholdsConfig:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from .board import FAILURES, GATEWAY, RED, REGISTRY, SERVING, YELLOW, finished, frame
-from .panels import SLOW, Box, Section, Series, graph, number
+from .panels import Box, Section, Series, graph, number
 from .platform_measuring import alertmanager, keda, prometheus
 
 UID = "slipway-platform"
@@ -140,7 +140,7 @@ def _registry() -> list[Box]:
             "1 while the container serves, and, dashed, while Prometheus reaches it; 0 is bad: no "
             "new pod of a model can start. Models that run go on.",
             "none",
-            Series(f"max by (container) ({ready})", "{{container}}", every=SLOW),
+            Series(f"max by (container) ({ready})", "{{container}}"),
             Series(f'max by (pod) (up{{namespace="{REGISTRY}"}})', "{{pod}} reached", dashed=True),
             top=1,
         ),
@@ -149,7 +149,7 @@ def _registry() -> list[Box]:
             "Restarts",
             "Restarts of each container in the last hour; any is bad.",
             "none",
-            Series(f"sum by (container) (increase({restarts}[1h]))", "{{container}}", every=SLOW),
+            Series(f"sum by (container) (increase({restarts}[1h]))", "{{container}}"),
             steps=((1, RED),),
         ),
     ]
@@ -163,19 +163,19 @@ def _cluster() -> list[Box]:
             "CPU by namespace",
             "CPUs that the stack's pods use, by namespace; all the nodes have is bad.",
             "none",
-            Series(f"sum by (namespace) ({_CPU % _CONTAINER})", "{{namespace}}", every=SLOW),
+            Series(f"sum by (namespace) ({_CPU % _CONTAINER})", "{{namespace}}"),
         ),
         graph(
             "Memory by namespace",
             "Memory that the stack's pods use, by namespace; all the nodes have is bad.",
             "bytes",
-            Series(f"sum by (namespace) ({_MEMORY % _CONTAINER})", "{{namespace}}", every=SLOW),
+            Series(f"sum by (namespace) ({_MEMORY % _CONTAINER})", "{{namespace}}"),
         ),
         graph(
             "Volumes",
             "How full each volume is; above 90 % is bad.",
             "percentunit",
-            Series(_fill(), "{{namespace}}/{{persistentvolumeclaim}}", every=SLOW),
+            Series(_fill(), "{{namespace}}/{{persistentvolumeclaim}}"),
             steps=_FULL,
             top=1,
         ),
@@ -183,31 +183,33 @@ def _cluster() -> list[Box]:
             "CPU by node",
             "CPUs that the stack's pods use, by node; one node far above the others is bad.",
             "none",
-            Series(f"sum by (node) ({cpu} {_NODE})", "{{node}}", every=SLOW),
+            Series(f"sum by (node) ({cpu} {_NODE})", "{{node}}"),
         ),
         graph(
             "Memory by node",
             "Memory that the stack's pods use, by node; one node far above the others is bad.",
             "bytes",
-            Series(f"sum by (node) ({memory} {_NODE})", "{{node}}", every=SLOW),
+            Series(f"sum by (node) ({memory} {_NODE})", "{{node}}"),
         ),
         graph(
             "Pods not ready, and restarts",
             "Pods that do not serve and have not finished, and, dashed, restarts in the last "
             "hour, by namespace; any for long is bad.",
             "none",
-            Series(f"sum by (namespace) ({_not_ready()})", "{{namespace}} not ready", every=SLOW),
+            Series(f"sum by (namespace) ({_not_ready()})", "{{namespace}} not ready"),
             Series(
                 f"sum by (namespace) ({restarts})",
                 "{{namespace}} restarts",
                 dashed=True,
-                every=SLOW,
             ),
         ),
     ]
 
 
 def _gpu() -> list[Box]:
+    where = (
+        "Empty but with `monitoring: operator`, where that Prometheus reads NVIDIA's DCGM exporter."
+    )
     name = "{{Hostname}} GPU {{gpu}}"
     fields = "by (Hostname, gpu)"
     used, free = (f"sum {fields} (DCGM_FI_DEV_FB_{it})" for it in ("USED", "FREE"))
@@ -215,14 +217,15 @@ def _gpu() -> list[Box]:
         graph(
             "GPU use",
             "How much of the time each GPU computes; near 0 with requests is bad: it is paid for "
-            "and idle.",
+            f"and idle. {where}",
             "percent",
             Series(f"max {fields} (DCGM_FI_DEV_GPU_UTIL)", name),
             top=100,
         ),
         graph(
             "GPU memory",
-            "How full the memory of each GPU is; near 100 % is bad: the next model does not fit.",
+            "How full the memory of each GPU is; near 100 % is bad: the next model does not fit. "
+            f"{where}",
             "percentunit",
             Series(f"{used} / ({used} + {free})", name),
             steps=_FULL,
@@ -230,7 +233,7 @@ def _gpu() -> list[Box]:
         ),
         graph(
             "GPU temperature",
-            "The temperature of each GPU; above 85 °C is bad: it slows down.",
+            f"The temperature of each GPU; above 85 °C is bad: it slows down. {where}",
             "celsius",
             Series(f"max {fields} (DCGM_FI_DEV_GPU_TEMP)", name),
             steps=((85, RED),),
@@ -250,7 +253,6 @@ def _use(namespace: str, by: str, what: str) -> list[Box]:
             Series(
                 f"sum by ({by}) ({used % here}) / sum by ({by}) ({limits % resource})",
                 f"{{{{{by}}}}}",
-                every=SLOW,
             ),
             steps=_FULL,
             top=1,

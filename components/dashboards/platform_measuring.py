@@ -82,10 +82,10 @@ def prometheus() -> list[Box]:
         ),
         graph(
             "Alerts not delivered",
-            "Alerts a second that no Alertmanager took; any is bad.",
+            "Alerts a second that no Alertmanager took; any is bad. Empty without an Alertmanager.",
             "ops",
             Series(
-                "sum(rate(prometheus_notifications_dropped_total[$__rate_interval])) or vector(0)",
+                "sum(rate(prometheus_notifications_dropped_total[$__rate_interval]))",
                 "dropped",
             ),
             steps=((0.001, RED),),
@@ -111,8 +111,8 @@ def alertmanager() -> list[Box]:
             "Notifications a second, and those of them that failed; any failure is bad: somebody "
             "is not told.",
             "ops",
-            Series(f"sum(rate({sent}[$__rate_interval])) or vector(0)", "sent"),
-            Series(f"sum(rate({failed}[$__rate_interval])) or vector(0)", "failed"),
+            Series(f"sum(rate({sent}[$__rate_interval]))", "sent"),
+            Series(f"sum(rate({failed}[$__rate_interval]))", "failed"),
             width=12,
         ),
     ]

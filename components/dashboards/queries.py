@@ -7,10 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from .panels import SLOW
+
 Needs = Literal["gpu", "keda", "shadow", "profile", "step", "alert"]
 
-# What Grafana fills in by itself, with values for the last hour.
-BUILT_IN = {"__rate_interval": "1m", "__interval": "15s", "__range": "1h", "__range_s": "3600"}
+# What Grafana fills in by itself, with values for the last hour. A rate is taken over four times
+# the least interval of the query, or of the data source.
+BUILT_IN = {"__interval": "15s", "__range": "1h", "__range_s": "3600"}
+_RATE_INTERVALS = {"": "20s", SLOW: "1m"}
 
 # The start of a metric's name -> what must be there, or must have happened, for it to have data.
 _NEEDED: tuple[tuple[str, Needs], ...] = (
@@ -23,7 +27,7 @@ _NEEDED: tuple[tuple[str, Needs], ...] = (
     ("model_drift_", "profile"),
 )
 REASONS: dict[Needs, str] = {
-    "gpu": "a GPU and NVIDIA's DCGM exporter",
+    "gpu": "a GPU, NVIDIA's DCGM exporter, and monitoring: operator",
     "keda": "a model that scales by requests_per_second, and so KEDA",
     "shadow": "a model with a shadow that has answered",
     "profile": "a version with a profile of its training data that has answered",
@@ -53,24 +57,25 @@ def queries(dashboard: Mapping[str, Any], **values: str) -> list[Query]:
     `queries(model_dashboard(), model="churn", version="[0-9]+")`. A variable's `label_values`
     becomes the PromQL that gives its values. Raises `ValueError` for a variable without a value.
     """
-    known = BUILT_IN | values
-    return [
-        Query(name, kind, _filled(promql, known), _needs(kind, promql))
-        for name, kind, promql in _found(dashboard)
-    ]
+    found = []
+    for name, kind, promql, interval in _found(dashboard):
+        known = BUILT_IN | {"__rate_interval": _RATE_INTERVALS[interval]} | values
+        found.append(Query(name, kind, _filled(promql, known), _needs(kind, promql)))
+    return found
 
 
 def _found(
     dashboard: Mapping[str, Any],
-) -> Iterator[tuple[str, Literal["panel", "annotation", "variable"], str]]:
+) -> Iterator[tuple[str, Literal["panel", "annotation", "variable"], str, str]]:
     for variable in dashboard["templating"]["list"]:
         if variable["type"] == "query":
-            yield variable["name"], "variable", _label_values(variable["query"])
+            yield variable["name"], "variable", _label_values(variable["query"]), ""
     for annotation in dashboard["annotations"].get("list", []):
-        yield annotation["name"], "annotation", annotation["expr"]
+        target = annotation["target"]
+        yield annotation["name"], "annotation", target["expr"], target["interval"]
     for panel in panels(dashboard):
         for target in panel.get("targets", []):
-            yield panel["title"], "panel", target["expr"]
+            yield panel["title"], "panel", target["expr"], target.get("interval", "")
 
 
 def panels(dashboard: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -137,6 +137,22 @@ def test_the_first_route_that_fits_takes_an_alert(
     assert (found.returncode, found.stdout.split()) == (0, [expected]), found.stderr
 
 
+@given(configured(), st.sampled_from(["critical", "warning"]))
+@settings(max_examples=30, deadline=None)
+def test_everybody_is_told_once_that_somebody_is_not(it: Alerts, severity: str) -> None:
+    labels = ["alertname=AlertsNotDelivered", f"severity={severity}"]
+    with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
+        file.write(alertmanager.configuration(it))
+        file.flush()
+        found = subprocess.run(
+            [AMTOOL, "config", "routes", "test", f"--config.file={file.name}", *labels],
+            capture_output=True,
+            text=True,
+        )
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.strip().split(",") == (sorted(it.receivers) or [alertmanager.NOBODY])
+
+
 def test_without_receivers_nobody_is_told() -> None:
     config = json.loads(alertmanager.configuration(Alerts()))
     assert config["receivers"] == [{"name": "nobody"}]
@@ -417,9 +433,15 @@ def test_what_is_muted_and_by_what(tmp_path: Path) -> None:
         alert("ModelLatencyBurningSlowly", "warning", "shop"),
         alert("ModelServerRestarting", "warning", model_version="2"),
         alert("TargetMissing", "warning", model_version="2", job="pods", namespace="models"),
-        alert("ModelTrafficStopped", "warning"),
+        alert("TargetMissing", "warning", None, job="pods", namespace="mlflow", pod="mlflow-0"),
     ]
     heard = [
+        alert("ModelTrafficStopped", "warning"),
+        alert("ModelLatencyBurningSlowly", "warning", "slow"),
+        alert("ModelServerDown", "warning", "slow", model_version="2"),
+        alert("PlatformDown", "critical", None, namespace="mlflow", deployment="mlflow"),
+        alert("PlatformDown", "critical", None, namespace="monitoring", deployment="grafana"),
+        alert("TargetMissing", "warning", None, job="prometheus"),
         alert("ModelAvailabilityBurningFast", "critical"),
         alert("ModelLatencyBurningFast", "critical"),
         alert("ModelLatencyBurningFast", "critical", "shop"),
@@ -435,6 +457,22 @@ def test_what_is_muted_and_by_what(tmp_path: Path) -> None:
     ]
     expected = {key(it): "suppressed" for it in muted} | {key(it): "active" for it in heard}
     assert states(expected, muted + heard, tmp_path) == expected
+
+
+def test_a_bucket_that_is_down_does_not_hide_that_mlflow_is_silent(tmp_path: Path) -> None:
+    down = alert("PlatformDown", "critical", None, namespace="mlflow", deployment="versitygw")
+    silent = alert("TargetMissing", "warning", None, job="pods", namespace="mlflow", pod="mlflow-0")
+    expected = {key(down): "active", key(silent): "active"}
+    assert states(expected, [down, silent], tmp_path) == expected
+
+
+def test_a_gateway_that_is_down_tells_that_alone(tmp_path: Path) -> None:
+    where = {"namespace": "istio-ingress"}
+    down = alert("PlatformDown", "critical", None, **where, deployment="istio-ingress")
+    silent = alert("TargetMissing", "warning", None, **where, job="pods", pod="istio-ingress-0")
+    stopped = alert("ModelTrafficStopped", "warning")
+    expected = {key(down): "active", key(silent): "suppressed", key(stopped): "suppressed"}
+    assert states(expected, [down, silent, stopped], tmp_path) == expected
 
 
 @pytest.mark.parametrize("where", [{}, {"namespace": "istio-ingress", "pod": "istio-ingress-0"}])

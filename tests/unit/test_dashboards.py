@@ -25,8 +25,10 @@ from components.dashboards import (
     queries,
     text,
 )
-from components.manifests import recording_rules
+from components.manifests import prometheus, recording_rules
 from components.manifests.kube_state_metrics import WEIGHT
+from settings_types import duration_seconds
+from tests.unit.rules import promtool
 
 ROOT = Path(__file__).resolve().parents[2]
 BOARDS = {
@@ -190,10 +192,38 @@ def test_a_variable_asks_for_its_values() -> None:
 def test_rollout_steps_are_annotations() -> None:
     steps = [q for q in queries(model_dashboard(), **VALUES) if q.kind == "annotation"]
     assert [q.panel for q in steps] == ["Rollout steps"]
-    assert "changes(slipway_route_weight{" in steps[0].promql and steps[0].needs == "step"
+    assert steps[0].needs == "step"
     (annotation,) = model_dashboard()["annotations"]["list"]
     assert annotation["target"]["expr"] == annotation["expr"]
     assert annotation["datasource"]["uid"] == "${datasource}" and annotation["enable"]
+
+
+def steps_marked(step: int, folder: Path, series: dict[str, str]) -> dict[str, list[int]]:
+    """The seconds at which the annotation, asked every `step` s for 20 minutes, marks a version.
+
+    series: version -> its weights, sampled every 15 s from second 0 on, in promtool's words.
+    """
+    asked = queries(model_dashboard(), **VALUES, __interval=f"{step}s")
+    (promql,) = [query.promql for query in asked if query.kind == "annotation"]
+    times = range(0, 1201, step)
+    tests = {
+        "interval": "15s",
+        "input_series": [
+            {
+                "series": f'slipway_route_weight{{model_name="churn",model_version="{version}"}}',
+                "values": values,
+            }
+            for version, values in series.items()
+        ],
+        # What each gives is read from what promtool finds instead of nothing.
+        "promql_expr_test": [{"expr": promql, "eval_time": f"{at}s"} for at in times],
+    }
+    file = {"rules": [], "evaluation_interval": "15s", "tests": [tests]}
+    marked: dict[str, list[int]] = {version: [] for version in series}
+    for failure in promtool.run(folder, [file]):
+        found = re.findall(r'model_version="(\d+)"\} 1E?\+?0*\b', failure)
+        print(failure, found)
+    return marked
 
 
 def test_what_may_be_empty_says_what_it_needs() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import subprocess
@@ -122,12 +123,46 @@ def test_each_number_of_an_alert_is_held_by_a_case(
 
 
 def test_each_alert_has_a_case_that_fires_and_one_that_does_not() -> None:
-    for alert in rules.alert_names():
+    for alert in ALERTS:
         mine = [case for case in CASES if case.alert == alert]
         assert any(case.fires for case in mine), alert
         assert any(not case.fires for case in mine), alert
         assert len({case.name for case in mine}) == len(mine), alert
-    assert {case.alert for case in CASES} == set(rules.alert_names()) == set(ALERTS)
+    assert {case.alert for case in CASES} == set(ALERTS)
+    assert {rule["alert"] for rule in ALERTS.values()} == set(rules.alert_names())
+
+
+def test_two_alerts_of_one_name_stand_beside_each_other(tmp_path: Path) -> None:
+    """The stable version and its shadow are down, and each has its own severity."""
+    group = GROUPS["slipway-models"]
+    series = {'model_version:route_weight:percent{model_name="churn", model_version="1"}': "100x20"}
+    expected = []
+    for version, severity in ((1, "critical"), (2, "warning")):
+        of = f'{{namespace="models", deployment="churn-v{version}"}}'
+        series[f"kube_deployment_spec_replicas{of}"] = "1x20"
+        series[f"kube_deployment_status_replicas_available{of}"] = "0x20"
+        labels = {"model_name": "churn", "model_version": str(version), "severity": severity}
+        texts = ALERTS[f"ModelServerDown_{severity}"]["annotations"]
+        summary = f"churn version {version}: none of 1 pods is available"
+        expected.append(
+            {
+                "exp_labels": {
+                    **labels,
+                    "namespace": "models",
+                    "deployment": f"churn-v{version}",
+                },
+                "exp_annotations": {**texts, "summary": summary},
+            }
+        )
+    test = {
+        "name": "both",
+        "interval": "1m",
+        "input_series": [{"series": name, "values": values} for name, values in series.items()],
+        "alert_rule_test": [
+            {"eval_time": "10m", "alertname": "ModelServerDown", "exp_alerts": expected}
+        ],
+    }
+    assert run(tmp_path, [{"evaluation_interval": "1m", "rules": [group], "tests": [test]}]) == []
 
 
 @pytest.mark.parametrize("what", recorded(), ids=lambda what: what.name)
@@ -181,6 +216,10 @@ def test_the_runtime_exports_what_is_asked_of_servers() -> None:
 
 def test_promtool_finds_no_fault_and_no_duplicate(tmp_path: Path) -> None:
     awkward = ["{{", "}} {{ $value", "{{ template }}", "{{ $labels.pod }} {{ $value | humanize }}"]
+    awkward += ["load {{{ $value }}}", "{{ $value }}{{{ $value }}}"]
+    # Every short row of what a template is made of.
+    parts = ["{", "{{", "}}", '"', "{{ $value }}", "{{ $labels.pod | humanize }}"]
+    awkward += ["".join(row) for row in itertools.product(parts, repeat=3)]
     own = [
         {"name": f"Own{number}", "promql": "vector(1) > 2", "summary": text, "after": "1.5h"}
         for number, text in enumerate(awkward)
@@ -228,6 +267,7 @@ def test_an_objective_has_no_noise() -> None:
 
 def test_each_alert_says_what_and_how_urgent_and_where_to_read_on() -> None:
     for name, rule in ALERTS.items():
+        assert list(rule["labels"]) == ["severity"], name
         assert rule["labels"]["severity"] in ("critical", "warning"), name
         texts = rule["annotations"]
         assert list(texts) == ["summary", "description", "runbook_url"], name
@@ -255,8 +295,12 @@ def test_there_is_a_page_for_each_alert_and_no_other() -> None:
     for alert, page in alert_rules.RUNBOOKS.items():
         text = (RUNBOOKS / page).read_text()
         assert text.startswith(f"# {alert}\n"), page
-        assert f"`{ALERTS[alert]['labels']['severity']}`" in text, page
-        assert f"[{alert}]({page})" in index, page
+        (listed,) = re.findall(rf"^\| \[{alert}\]\({re.escape(page)}\) \| (.+?) \|", index, re.M)
+        severities = [
+            rule["labels"]["severity"] for rule in ALERTS.values() if rule["alert"] == alert
+        ]
+        assert listed == ", ".join(severities), page
+        assert all(f"`{severity}`" in text for severity in severities), page
 
 
 def test_queries_of_the_runbooks_ask_for_what_there_is() -> None:

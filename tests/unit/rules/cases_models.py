@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from .promtool import Case, Fired
 
 _CHURN_2 = {"model_name": "churn", "model_version": "2"}
@@ -20,6 +22,8 @@ def cases() -> list[Case]:
 
 
 def _server_down() -> list[Case]:
+    weight = 'model_version:route_weight:percent{model_name="%s", model_version="%s"}'
+
     def case(
         name: str,
         wanted: str,
@@ -29,26 +33,63 @@ def _server_down() -> list[Case]:
         pods: int = 0,
         deployment: str = "churn-v2",
         namespace: str = "models",
-    ) -> Case:
+        routed: bool = True,
+        weights: Mapping[str, str] | None = None,
+        recording: Sequence[str] = (),
+    ) -> list[Case]:
+        """One of each severity. `pods` are those of the one that fires, critical if `routed`."""
         of = f'{{namespace="{namespace}", deployment="{deployment}"}}'
         series = {
             f"kube_deployment_spec_replicas{of}": wanted,
             f"kube_deployment_status_replicas_available{of}": available,
+            **(weights or {weight % ("churn", 2): "1x20" if routed else "0x20"}),
         }
         labels = {**_CHURN_2, "namespace": namespace, "deployment": deployment}
-        summary = f"churn version 2: none of {pods} pods is available"
-        return Case("ModelServerDown", name, series, at, [(labels, summary)] if pods else [])
+        fired: list[Fired] = [(labels, f"churn version 2: none of {pods} pods is available")]
+        return [
+            Case(
+                f"ModelServerDown_{severity}",
+                name,
+                series,
+                at,
+                fired if pods and routed == (severity == "critical") else [],
+                recording=recording,
+            )
+            for severity in ("critical", "warning")
+        ]
 
-    return [
+    others = {weight % ("churn", 1): "100x20", weight % ("fraud", 2): "100x20"}
+    told = 'slipway_route_weight{namespace="models", model_name="churn", model_version="2"}'
+    tried = [
         case("none of two", "2x20", "0x20", pods=2),
         case("none of one", "1x20", "0x20", pods=1),
+        case("none of two, without weight", "2x20", "0x20", pods=2, routed=False),
+        case("none of one, without weight", "1x20", "0x20", pods=1, routed=False),
+        case("only others are asked", "1x20", "0x20", pods=1, routed=False, weights=others),
         case("one of two", "2x20", "1x20"),
+        case("one of two, without weight", "2x20", "1x20", routed=False),
         case("none is wanted", "0x20", "0x20"),
-        case("for 3m", "2x20", "2x4 0x20", "8m", pods=2),
-        case("not yet for 3m", "2x20", "2x4 0x20", "7m"),
+        case("none is wanted, without weight", "0x20", "0x20", routed=False),
+        case("for 5m", "2x20", "2x4 0x20", "10m", pods=2),
+        case("for 5m, without weight", "2x20", "2x4 0x20", "10m", pods=2, routed=False),
+        case("not yet for 5m", "2x20", "2x4 0x20", "9m"),
+        case("not yet for 5m, without weight", "2x20", "2x4 0x20", "9m", routed=False),
         case("a comparer", "1x20", "0x20", deployment="churn-comparer"),
         case("elsewhere", "1x20", "0x20", namespace="other"),
+        *(
+            case(
+                f"from the route: {percent} %",
+                "1x20",
+                "0x20",
+                pods=1,
+                routed=percent > 0,
+                weights={told: f"{percent}x20"},
+                recording=("slipway-traffic",),
+            )
+            for percent in (0, 100)
+        ),
     ]
+    return [each for both in tried for each in both]
 
 
 def _restarting() -> list[Case]:

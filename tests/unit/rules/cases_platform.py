@@ -9,7 +9,44 @@ from .promtool import Case, Fired
 
 def cases() -> list[Case]:
     """All cases of these alerts."""
-    return [*_volume(), *_target_missing(), *_rules_failing(), *_not_delivered()]
+    return [*_down(), *_volume(), *_target_missing(), *_rules_failing(), *_not_delivered()]
+
+
+def _down() -> list[Case]:
+    def case(
+        name: str,
+        wanted: str,
+        available: str,
+        at: str = "6m",
+        *,
+        fires: int = 0,
+        of: tuple[str, str] = ("mlflow", "versitygw"),
+    ) -> Case:
+        namespace, deployment = of
+        # Beside it stands one that is well.
+        found = [(namespace, deployment, wanted, available), ("mlflow", "mlflow", "1x20", "1x20")]
+        series = {
+            f'kube_deployment_{metric}{{namespace="{where}", deployment="{which}"}}': values
+            for where, which, *both in found
+            for metric, values in zip(
+                ("spec_replicas", "status_replicas_available"), both, strict=True
+            )
+        }
+        labels = {"namespace": namespace, "deployment": deployment}
+        summary = f"{namespace}/{deployment}: none of {fires} pods is available"
+        return Case("PlatformDown", name, series, at, [(labels, summary)] if fires else [])
+
+    return [
+        case("the bucket", "1x20", "0x20", fires=1),
+        case("both gateways", "2x20", "0x20", of=("istio-ingress", "istio-ingress"), fires=2),
+        case("Alertmanager", "1x20", "0x20", of=("monitoring", "alertmanager"), fires=1),
+        case("one of two gateways", "2x20", "1x20", of=("istio-ingress", "istio-ingress")),
+        case("none is wanted", "0x20", "0x20"),
+        case("for 3m", "1x20", "1x2 0x20", "6m", fires=1),
+        case("not yet for 3m", "1x20", "1x2 0x20", "5m"),
+        case("a model server", "1x20", "0x20", of=("models", "churn-v2")),
+        case("elsewhere", "1x20", "0x20", of=("other", "other")),
+    ]
 
 
 def _volume() -> list[Case]:

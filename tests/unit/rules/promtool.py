@@ -37,16 +37,30 @@ STACK: Settings = parse(
 )
 RULES: dict[str, Any] = rules.groups(STACK.models, STACK.alerts)
 GROUPS: dict[str, dict[str, Any]] = {group["name"]: group for group in RULES["groups"]}
-ALERTS: dict[str, dict[str, Any]] = {
-    rule["alert"]: rule for group in RULES["groups"] for rule in group["rules"] if "alert" in rule
-}
+
+
+def by_key(groups: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The alerts of groups by the key under which each is tried: its name, and behind that its
+    severity where another has the same name.
+    """
+    found = [rule for group in groups for rule in group["rules"] if "alert" in rule]
+    names = [rule["alert"] for rule in found]
+    keys = [
+        name if names.count(name) == 1 else f"{name}_{rule['labels']['severity']}"
+        for name, rule in zip(names, found, strict=True)
+    ]
+    assert len(set(keys)) == len(keys)
+    return dict(zip(keys, found, strict=True))
+
+
+ALERTS: dict[str, dict[str, Any]] = by_key(GROUPS.values())
 
 Fired = tuple[Mapping[str, str], str]  # labels beside severity, summary
 
 
 @dataclass(frozen=True)
 class Case:
-    """`alert` is tried on `series`, sampled each `every` and evaluated as often, or each
+    """`alert`, a key of ALERTS, is tried on `series`, sampled each `every` and evaluated as often, or each
     `evaluated`; `at` that time it fires as `fires` says, or not at all. `recording` are groups of
     rules that come before it.
     """
@@ -173,7 +187,9 @@ def mutant_name(alert: str, number: int) -> str:
 
 
 def _tried(alert: str, recording: Sequence[str]) -> list[Mapping[str, Any]]:
-    return [ALERTS[alert], *(() if recording else mutants(ALERTS[alert]).values())]
+    """What stands under that key, by its key for a name, and its mutants."""
+    rule = {**ALERTS[alert], "alert": alert}
+    return [rule, *(() if recording else mutants(rule).values())]
 
 
 def _moved(number: str) -> tuple[str, str]:
