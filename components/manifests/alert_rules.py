@@ -48,7 +48,8 @@ _LONGEST = 100 * 365 * 86400  # seconds; Prometheus counts in 64 bits of nanosec
 # Functions of Prometheus' templates that take a number; the only ones a summary may use. Behind a
 # brace a template begins one character early.
 _TEMPLATE = re.compile(
-    r"(?<!\{)\{\{ *\$(?:labels\.[A-Za-z_]\w*|value(?: *\| *humanize(?:1024|Duration|Percentage)?)?) *\}\}"
+    r"(?<!\{)\{\{ *\$"
+    r"(?:labels\.[A-Za-z_]\w*|value(?: *\| *humanize(?:1024|Duration|Percentage)?)?) *\}\}"
 )
 
 RUNBOOKS: Mapping[str, str] = {

@@ -74,9 +74,9 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     ),
     "PlatformDown": (
         "{{ $labels.namespace }}/{{ $labels.deployment }}: none of {{ $value }} pods is available",
-        "What all models stand on wants pods and has none that is ready, for 3 minutes. Without "
-        "the gateway no request is answered; without MLflow or the bucket no new pod can fetch "
-        "its version. Look first at its pods and why they do not start.",
+        "A Deployment that is no model's wants pods and has none that is ready, for 3 minutes. "
+        "Without the gateway no request is answered; without MLflow or the bucket no new pod can "
+        "fetch its version. Look first at its pods and why they do not start.",
     ),
     "VolumeNearlyFull": (
         "{{ $labels.namespace }}/{{ $labels.persistentvolumeclaim }}: "

@@ -81,7 +81,7 @@ def configured(draw: st.DrawFn) -> Alerts:
             },
         ),
         max_size=5,
-    )
+    ).map(lambda them: [it for it in them if it.keys() & {"severity"} or it.get("models")])
     times = {key: draw(st.sampled_from(DURATIONS)) for key in ("group_wait", "repeat")}
     return Alerts.model_validate(
         {"receivers": receivers, "default": draw(of), "routes": draw(routes), **times}

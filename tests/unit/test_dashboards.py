@@ -25,7 +25,7 @@ from components.dashboards import (
     queries,
     text,
 )
-from components.manifests import prometheus, recording_rules
+from components.manifests import grafana, prometheus, recording_rules
 from components.manifests.kube_state_metrics import WEIGHT
 from settings_types import duration_seconds
 from tests.unit.rules import promtool
@@ -106,26 +106,25 @@ COMPARER = {
 }
 
 
-def selectors(node: Any) -> Iterator[Any]:
-    """Every selector of series below a node of a parsed PromQL."""
-    if isinstance(node, promql_parser.VectorSelector):
+def leaves(node: Any) -> Iterator[Any]:
+    """Every selector of series, or of a window of them, below a node of a parsed PromQL."""
+    if isinstance(node, promql_parser.VectorSelector | promql_parser.MatrixSelector):
         yield node
-    elif isinstance(node, promql_parser.MatrixSelector):
-        yield node.vector_selector
     elif isinstance(node, promql_parser.BinaryExpr):
-        yield from selectors(node.lhs)
-        yield from selectors(node.rhs)
+        yield from leaves(node.lhs)
+        yield from leaves(node.rhs)
     elif isinstance(node, promql_parser.Call):
         for argument in node.args:
-            yield from selectors(argument)
+            yield from leaves(argument)
     elif isinstance(
         node, promql_parser.AggregateExpr | promql_parser.ParenExpr | promql_parser.UnaryExpr
     ):
-        yield from selectors(node.expr)
+        yield from leaves(node.expr)
 
 
 def asked(query: Query) -> list[Any]:
-    return list(selectors(promql_parser.parse(query.promql)))
+    found = leaves(promql_parser.parse(query.promql))
+    return [getattr(leaf, "vector_selector", leaf) for leaf in found]
 
 
 def titled(pairs: list[tuple[str, Any]]) -> list[str]:
@@ -198,32 +197,116 @@ def test_rollout_steps_are_annotations() -> None:
     assert annotation["datasource"]["uid"] == "${datasource}" and annotation["enable"]
 
 
-def steps_marked(step: int, folder: Path, series: dict[str, str]) -> dict[str, list[int]]:
-    """The seconds at which the annotation, asked every `step` s for 20 minutes, marks a version.
+# Weights each 15 s. A canary comes at sample 21, is lost from sight at 31 to 34, and goes at 41;
+# somebody turns stable down at 60, and up again at 61.
+WEIGHTS = {
+    "1": "100x20 90x9 _x4 90x5 100x18 95 100x20",
+    "2": "_x21 10x9 _x4 10x5 stale",
+}
+CHANGED = {"1": (0, 21, 41, 60, 61), "2": (21,)}
 
-    series: version -> its weights, sampled every 15 s from second 0 on, in promtool's words.
-    """
-    asked = queries(model_dashboard(), **VALUES, __interval=f"{step}s")
-    (promql,) = [query.promql for query in asked if query.kind == "annotation"]
-    times = range(0, 1201, step)
-    tests = {
-        "interval": "15s",
-        "input_series": [
-            {
-                "series": f'slipway_route_weight{{model_name="churn",model_version="{version}"}}',
-                "values": values,
-            }
-            for version, values in series.items()
-        ],
-        # What each gives is read from what promtool finds instead of nothing.
-        "promql_expr_test": [{"expr": promql, "eval_time": f"{at}s"} for at in times],
+
+@pytest.mark.parametrize("step", [15, 30, 60, 300])
+def test_each_change_of_a_weight_is_marked_once(step: int, tmp_path: Path) -> None:
+    found = queries(model_dashboard(), **VALUES, __interval=f"{step}s")
+    (promql,) = [query.promql for query in found if query.kind == "annotation"]
+    due = {
+        version: {-(-15 * sample // step) * step for sample in samples}
+        for version, samples in CHANGED.items()
     }
-    file = {"rules": [], "evaluation_interval": "15s", "tests": [tests]}
-    marked: dict[str, list[int]] = {version: [] for version in series}
-    for failure in promtool.run(folder, [file]):
-        found = re.findall(r'model_version="(\d+)"\} 1E?\+?0*\b', failure)
-        print(failure, found)
-    return marked
+    series = 'slipway_route_weight{job="kube-state-metrics",model_name="churn",model_version="%s"}'
+    test = {
+        "interval": "15s",
+        "input_series": [{"series": series % it, "values": WEIGHTS[it]} for it in WEIGHTS],
+        "promql_expr_test": [
+            {
+                "expr": promql,
+                "eval_time": f"{at}s",
+                "exp_samples": [
+                    {"labels": f'{{model_version="{version}"}}', "value": 1}
+                    for version, times in due.items()
+                    if at in times
+                ],
+            }
+            for at in range(0, 1201, step)
+        ],
+    }
+    file = {"evaluation_interval": "15s", "rules": [], "tests": [test]}
+    assert promtool.run(tmp_path, [file]) == []
+
+
+# A metric's job, by the start of its name. What else there is comes from the pods, or from rules.
+JOBS = {
+    "alertmanager_": "alertmanager",
+    "container_": "cadvisor",
+    "keda_": "keda",
+    "kube_": "kube-state-metrics",
+    "kubelet_": "kubelet",
+    "prometheus_": "prometheus",
+    "slipway_": "kube-state-metrics",
+}
+
+
+def scraped_every(selector: Any) -> float:
+    """The seconds between two samples of a series: the longest of the jobs it may come from."""
+    config = json.loads(
+        prometheus.configuration(["models"], alertmanager="http://alertmanager:9093", keda="keda")
+    )
+    seconds = {
+        job["job_name"]: duration_seconds(
+            job.get("scrape_interval", config["global"]["scrape_interval"])
+        )
+        for job in config["scrape_configs"]
+    }
+    assert set(JOBS.values()) == set(seconds) - {"pods"}
+    if selector.name in ("up", "scrape_duration_seconds") and not selector.matchers.matchers:
+        return max(seconds.values())
+    jobs = [job for start, job in JOBS.items() if selector.name.startswith(start)]
+    return seconds[jobs[0] if jobs else "pods"]
+
+
+@pytest.mark.parametrize(("uid", "board"), BOARDS.items())
+def test_a_query_keeps_to_the_interval_of_its_series(uid: str, board: dict[str, Any]) -> None:
+    source = json.loads(grafana.datasources("http://prometheus.test"))["datasources"][0]
+    targets = [target for panel in panels(board) for target in panel["targets"]]
+    found = [query for query in queries(board, **VALUES) if query.kind == "panel"]
+    for target, query in zip(targets, found, strict=True):
+        interval = duration_seconds(target.get("interval", source["jsonData"]["timeInterval"]))
+        assert interval >= max(map(scraped_every, asked(query))), query.promql
+
+
+@pytest.mark.parametrize(("uid", "query"), QUERIES, ids=titled(QUERIES))
+def test_a_rate_is_taken_over_four_samples(uid: str, query: Query) -> None:
+    for leaf in leaves(promql_parser.parse(query.promql)):
+        if isinstance(leaf, promql_parser.MatrixSelector) and query.kind == "panel":
+            least = 4 * scraped_every(leaf.vector_selector)
+            assert leaf.range.total_seconds() >= least, query.promql
+
+
+def test_a_rate_that_is_not_known_is_not_zero() -> None:
+    zeros = {query.panel for _, query in QUERIES if query.promql.endswith(" or vector(0)")}
+    assert zeros == {"Alerts", "Alerts that fire"}
+
+
+def test_pods_are_not_called_servers() -> None:
+    for _, panel in PANELS:
+        names = [o["matcher"]["options"] for o in panel["fieldConfig"]["overrides"]]
+        assert "Servers" not in [panel["title"], *names]
+
+
+def test_the_docs_reach_grafana_where_it_runs() -> None:
+    forwards = re.findall(
+        r"kubectl -n (\w+) port-forward service/grafana 3000 +# monitoring: (\w+)",
+        (ROOT / "docs" / "dashboards.md").read_text(),
+    )
+    # As __main__.py places it: beside what is bundled, or with the models.
+    assert forwards == [("monitoring", "bundled"), ("models", "operator")]
+
+
+def test_panels_of_gpus_say_when_they_are_empty() -> None:
+    gpus = [p for _, p in PANELS if any("DCGM_" in t["expr"] for t in p["targets"])]
+    assert len(gpus) == 3
+    assert all("Empty but with `monitoring: operator`" in p["description"] for p in gpus)
 
 
 def test_what_may_be_empty_says_what_it_needs() -> None:

@@ -111,7 +111,7 @@ def test_each_number_of_an_alert_is_held_by_a_case(
     alert: str, failures: set[tuple[str, str]]
 ) -> None:
     killed = {name for _, name in failures}
-    moved = mutants(ALERTS[alert])
+    moved = mutants(alert)
     assert moved
     alive = [
         what

@@ -60,9 +60,9 @@ Fired = tuple[Mapping[str, str], str]  # labels beside severity, summary
 
 @dataclass(frozen=True)
 class Case:
-    """`alert`, a key of ALERTS, is tried on `series`, sampled each `every` and evaluated as often, or each
-    `evaluated`; `at` that time it fires as `fires` says, or not at all. `recording` are groups of
-    rules that come before it.
+    """`alert`, a key of ALERTS, is tried on `series`, sampled each `every` and evaluated as often,
+    or each `evaluated`; `at` that time it fires as `fires` says, or not at all. `recording` are
+    groups of rules that come before it.
     """
 
     alert: str
@@ -153,13 +153,14 @@ def file_of(recorded: Recorded) -> dict[str, Any]:
     return {"evaluation_interval": recorded.evaluated, "rules": groups, "tests": [test]}
 
 
-def mutants(alert: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """The alert with one number, or its `for`, moved: what was moved -> the rule, under a name of
-    its own.
+def mutants(key: str) -> dict[str, Mapping[str, Any]]:
+    """The alert of that key with one number, or its `for`, moved: what was moved -> the rule, under
+    a name of its own.
 
     Whole numbers below ten move by one, or from 0 by two; others by a tenth; `for` to half and
     to twice as long. Where series are compared with series alone, `>` and `>=` change places.
     """
+    alert = ALERTS[key]
     expr: str = alert["expr"]
     blank = re.sub(r'"[^"]*"|\[[^\]]*\]|offset \w+', lambda found: "#" * len(found[0]), expr)
     found: dict[str, Mapping[str, Any]] = {}
@@ -176,20 +177,20 @@ def mutants(alert: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
         for seconds in (minutes * 30, minutes * 120):
             found[f"for -> {seconds}s"] = {**alert, "for": f"{seconds}s"}
     return {
-        what: {**rule, "alert": mutant_name(alert["alert"], number)}
+        what: {**rule, "alert": mutant_name(key, number)}
         for number, (what, rule) in enumerate(found.items())
     }
 
 
-def mutant_name(alert: str, number: int) -> str:
+def mutant_name(key: str, number: int) -> str:
     """The name under which the mutant of that number is tried."""
-    return f"{alert}_{number}"
+    return f"{key}_{number}"
 
 
 def _tried(alert: str, recording: Sequence[str]) -> list[Mapping[str, Any]]:
     """What stands under that key, by its key for a name, and its mutants."""
     rule = {**ALERTS[alert], "alert": alert}
-    return [rule, *(() if recording else mutants(rule).values())]
+    return [rule, *(() if recording else mutants(alert).values())]
 
 
 def _moved(number: str) -> tuple[str, str]:
