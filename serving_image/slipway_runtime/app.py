@@ -308,7 +308,10 @@ class ModelServer:
         return JSONResponse({"status": "ready"})
 
     async def _metrics(self, request: Request) -> Response:
-        content, content_type = self.metrics.render(request.headers.get("accept", ""))
+        self.metrics.count_compiled()
+        accept = request.headers.get("accept", "")
+        # Not in a thread for predictions: a model that hangs would take its own metrics along.
+        content, content_type = await asyncio.to_thread(self.metrics.exposition, accept)
         return Response(content, headers={"content-type": content_type})
 
 

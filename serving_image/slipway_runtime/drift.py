@@ -5,8 +5,8 @@ the request and the place in it, as likely as any other. That is a comparison of
 for a request that none is taken of, and it comes after the answer. What goes wrong here is logged
 the first time, costs the rows of that second, and concerns no answer.
 
-What a profile is: `training_profile`; how it is read: `drift_profile`; where the counts go:
-`drift_counts`.
+What a profile is: `training_profile`; how it is read: `drift_profile`; where its inputs are in a
+request: `drift_columns`; where the counts go: `drift_counts`.
 """
 
 import logging
@@ -15,10 +15,11 @@ import threading
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
+from slipway_runtime.drift_columns import Columns, Places, length, values
 from slipway_runtime.drift_counts import COUNT, open_counts
 from slipway_runtime.drift_profile import Profile, ProfileError, load
 from slipway_runtime.modelfile import ModelFile
@@ -27,6 +28,8 @@ from slipway_runtime.settings import ServerSettings
 from slipway_runtime.training_profile import PREDICTION, is_output, output_columns
 
 _log = logging.getLogger("slipway.drift")
+
+_NAMES_SHOWN: Final = 20
 
 
 class Drift:
@@ -42,28 +45,58 @@ class Drift:
         self._counts = open_counts(file, profile.cells)
         self._sample = Reservoir(rows)
         self._lock = threading.Lock()
+        self._late: list[Cells] = []
         self._failed = False
+        self._unmatched = False
         self._places = list(profile.places())
+        self._outputs = [place for place in self._places if is_output(place[1].name)]
 
     def count(self) -> None:
         """Counts the rows looked at since the last time."""
         with self._lock:
             rows = self._sample.clear()
-        if not rows:
+        # A row that is still being read is counted the next time, or never.
+        read = [cells for cells in self._late if cells]
+        late: list[Cells] = []
+        for cells in rows:
+            (read if cells else late).append(cells)
+        self._late = late
+        if not read:
             return
         try:
-            flat = np.fromiter((cell for row in rows for cell in row), np.intp)
+            flat = np.fromiter((cell for cells in read for cell in cells), np.intp)
             self._counts += np.bincount(flat, minlength=len(self._counts)).astype(COUNT)
         except Exception as error:
             self._fail(error)
 
     def _take(self, count: int, read: Callable[[int], Cells]) -> None:
         with self._lock:
-            try:
-                self._sample.take(count, read)
-            except Exception as error:
-                self._sample.clear()
-                self._fail(error)
+            taken = self._sample.take(count)
+        try:
+            for row, cells in taken:
+                # In one step: it may be counted at any moment.
+                cells[:] = read(row)
+        except Exception as error:
+            self._fail(error)
+
+    def _output_cells(self, found: Mapping[str, Any], row: int) -> Cells:
+        """Returns the bins that a row of outputs falls in, by their names or else their order."""
+        cells = [
+            start + feature.bin(found[feature.name][row])
+            for start, feature in self._outputs
+            if feature.name in found
+        ]
+        if cells or not self._outputs:
+            return cells
+        if len(found) == len(self._outputs):
+            pairs = zip(self._outputs, found.values(), strict=True)
+            return [start + feature.bin(column[row]) for (start, feature), column in pairs]
+        if not self._unmatched:
+            self._unmatched = True
+            expected = [feature.name for _, feature in self._outputs]
+            fields = {"expected": expected[:_NAMES_SHOWN], "found": list(found)[:_NAMES_SHOWN]}
+            _log.warning("predictions are not counted: they are not the profile's", extra=fields)
+        return []
 
     def _fail(self, error: Exception) -> None:
         if not self._failed:
@@ -101,9 +134,6 @@ class CompiledDrift(Drift):
         ]
         self._inputs = [(start, edges) for start, edges, _ in inputs]
         self._columns = np.array([at for _, _, at in inputs], np.intp)
-        self._outputs = [
-            (start, feature) for start, feature in self._places if is_output(feature.name)
-        ]
         self._classes = classes
 
     def offer(self, matrix: Any, outputs: Any, places: bool = False) -> None:
@@ -125,21 +155,28 @@ class CompiledDrift(Drift):
                 self._inputs, values.take(self._columns).tolist(), strict=True
             )
         ]
+        if places and self._classes is not None:
+            return cells + self._output_cells({PREDICTION: [self._classes[outputs[row]]]}, 0)
         if self._outputs:
-            if places and self._classes is not None:
-                found = {PREDICTION: self._classes[outputs[row]]}
-            else:
-                found = {name: column[0] for name, column in output_columns(outputs[row : row + 1])}
-            cells += [
-                start + feature.bin(found[feature.name])
-                for start, feature in self._outputs
-                if feature.name in found
-            ]
+            cells += self._output_cells(dict(output_columns(outputs[row : row + 1])), 0)
         return cells
 
 
 class NativeDrift(Drift):
-    """Looks at what MLflow hands to a model and gets from it: tables, arrays or named tensors."""
+    """Looks at what MLflow hands to a model and gets from it: tables, arrays or named tensors.
+
+    Args:
+        profile: see `Drift`.
+        file: see `Drift`.
+        rows: see `Drift`.
+        model: what the model's ``MLmodel`` says, or None for one without a signature.
+    """
+
+    def __init__(
+        self, profile: Profile, file: Path, rows: int, model: ModelFile | None = None
+    ) -> None:
+        super().__init__(profile, file, rows)
+        self._columns = Columns(profile, model)
 
     def offer(self, data: Any, prediction: Any) -> None:
         """Takes note of rows that were answered.
@@ -149,49 +186,29 @@ class NativeDrift(Drift):
             prediction: its output; one with another number of rows is left out.
         """
         try:
-            count = _length(data)
+            count = length(data)
         except Exception:
             # Something without rows, like a question to a language model.
             return
         with self._lock:
             if self._sample.passes(count):
                 return
-        outputs: Mapping[str, Any] | None = None
+        found: tuple[Places, Mapping[str, Any]] | None = None
 
         def read(row: int) -> Cells:
-            nonlocal outputs
-            if outputs is None:
-                outputs = _outputs(prediction, count)
-            return self._cells(data, outputs, row)
+            nonlocal found
+            if found is None:
+                found = self._columns.find(data), _outputs(prediction, count)
+            return self._cells(data, *found, row)
 
         self._take(count, read)
 
-    def _cells(self, data: Any, outputs: Mapping[str, Any], row: int) -> Cells:
+    def _cells(self, data: Any, places: Places, outputs: Mapping[str, Any], row: int) -> Cells:
         cells = []
-        for start, feature in self._places:
-            if not is_output(feature.name):
-                cells.append(start + feature.bin(_value(data, feature.name, row)))
-            elif feature.name in outputs:
-                cells.append(start + feature.bin(outputs[feature.name][row]))
-        return cells
-
-
-def _length(data: Any) -> int:
-    if isinstance(data, Mapping):
-        return min(len(column) for column in data.values())
-    return len(data) if hasattr(data, "columns") or data.ndim == 2 else 0
-
-
-def _value(data: Any, name: str, row: int) -> Any:
-    """Returns a value of an input, or None where it has no such column or not one value there."""
-    try:
-        if isinstance(data, Mapping):
-            return np.asarray(data[name][row]).item()
-        if not hasattr(data, "columns"):
-            return data[row, int(name)]
-        return data.iat[row, data.columns.get_loc(name)]
-    except (LookupError, TypeError, ValueError):
-        return None
+        for (place, _), value in zip(places, values(data, row, places), strict=True):
+            start, feature = self._places[place]
+            cells.append(start + feature.bin(value))
+        return cells + self._output_cells(outputs, row)
 
 
 def _outputs(prediction: Any, count: int) -> Mapping[str, Any]:
@@ -223,7 +240,7 @@ def watch(settings: ServerSettings, model: ModelFile) -> NativeDrift | None:
         profile = load(settings.model_path, model)
         if profile is None:
             return None
-        found = NativeDrift(profile, file, settings.drift_rows)
+        found = NativeDrift(profile, file, settings.drift_rows, model)
     except ProfileError as error:
         reason = str(error)
         _log.warning("the profile is refused: no drift is counted", extra={"reason": reason})

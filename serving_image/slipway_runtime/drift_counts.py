@@ -55,7 +55,14 @@ class DriftCollector(Collector):
             for feature in profile.features
             for at in range(len(feature.shares))
         ]
-        self._shares = [share for feature in profile.features for share in feature.shares]
+        self._expected = GaugeMetricFamily(
+            "model_drift_expected_ratio",
+            "Share of the rows that the model's profile was made of in the bin.",
+            labels=self._names,
+        )
+        shares = [share for feature in profile.features for share in feature.shares]
+        for values, share in zip(self._values, shares, strict=True):
+            self._expected.add_metric(values, share)
 
     def collect(self) -> Iterator[Any]:
         """See `prometheus_client.registry.Collector`."""
@@ -69,13 +76,7 @@ class DriftCollector(Collector):
             "Rows looked at whose value of a feature is in a bin of the model's profile.",
             labels=self._names,
         )
-        expected = GaugeMetricFamily(
-            "model_drift_expected_ratio",
-            "Share of the rows that the model's profile was made of in the bin.",
-            labels=self._names,
-        )
-        for values, count, share in zip(self._values, counts.tolist(), self._shares, strict=True):
+        for values, count in zip(self._values, counts.tolist(), strict=True):
             counter.add_metric(values, count)
-            expected.add_metric(values, share)
         yield counter
-        yield expected
+        yield self._expected

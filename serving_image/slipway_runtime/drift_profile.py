@@ -113,7 +113,7 @@ def load(path: Path, model: ModelFile) -> Profile | None:
         raise ProfileError(f"{FILE} cannot be read: {error.strerror}") from error
     if text is None:
         return None
-    profile, names = parse(text), _inputs(model)
+    profile, names = parse(text), input_names(model)
     if names is None:
         return profile
     known = [each for each in profile.features if is_output(each.name) or each.name in names]
@@ -122,12 +122,13 @@ def load(path: Path, model: ModelFile) -> Profile | None:
     return Profile(profile.rows, tuple(known))
 
 
-def _inputs(model: ModelFile) -> set[str] | None:
+def input_names(model: ModelFile) -> list[str] | None:
     """Returns the names that the signature's inputs have in a profile, or None without one."""
     if model.matrix is not None:
-        return set(map(str, range(model.matrix[1])))
+        return [str(at) for at in range(model.matrix[1])]
     names = [entry.get("name") for entry in model.inputs or ()]
-    return set(map(str, names)) if names and all(names) else None
+    # A name may be the number 0.
+    return [str(name) for name in names] if names and None not in names else None
 
 
 def parse(text: object) -> Profile:
@@ -171,7 +172,9 @@ def _feature(name: str, entry: object) -> Feature:
     if not isinstance(entry, dict) or set(entry) not in ({"edges", "shares"}, {"labels", "shares"}):
         raise ProfileError(f"{where} is no object of shares and either edges or labels")
     shares = _finite(entry["shares"], f"the shares of {where}")
-    if min(shares, default=-1) < 0 or abs(math.fsum(shares) - 1) > _SUM_TOLERANCE:
+    # Each by itself first: huge ones have no sum.
+    each = all(0 <= share <= 1 + _SUM_TOLERANCE for share in shares)
+    if not each or abs(math.fsum(shares) - 1) > _SUM_TOLERANCE:
         raise ProfileError(f"the shares of {where} do not add up to 1")
     edges: tuple[float, ...] = ()
     labels: dict[str, int] | None = None

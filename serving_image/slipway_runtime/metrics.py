@@ -212,12 +212,18 @@ class Metrics:
         self._scraped.register(DriftCollector(profile, folder, self._labels))
 
     def render(self, accept: str) -> tuple[bytes, str]:
-        """Returns the exposition, in the format that ``accept`` prefers, and its content type.
+        """Counts what is noted and returns `exposition`."""
+        self.count_compiled()
+        return self.exposition(accept)
+
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """Returns what is counted, in the format that ``accept`` prefers, and its content type.
+
+        It takes milliseconds and may be called in any thread.
 
         Args:
             accept: the request's Accept header; Prometheus' text format where it is empty.
         """
-        self.count_compiled()
         try:
             encode, content_type = choose_encoder(accept)
         except Exception:

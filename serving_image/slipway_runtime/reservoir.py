@@ -2,9 +2,9 @@
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-Cells = Sequence[int]
+Cells = list[int]
 """What is kept of one row: the bins that it falls in (see `drift`)."""
 
 
@@ -19,7 +19,7 @@ class Reservoir:
         draw: gives random numbers of [0, 1), by default unseeded.
 
     Attributes:
-        kept: the sample so far.
+        kept: the sample so far; of a row that is being read, nothing yet.
     """
 
     def __init__(self, size: int, draw: Callable[[], float] = random.random) -> None:
@@ -41,25 +41,34 @@ class Reservoir:
         self._seen += count
         return True
 
-    def take(self, count: int, read: Callable[[int], Cells]) -> None:
-        """Keeps of the next rows those that are to be kept.
+    def take(self, count: int) -> list[tuple[int, Cells]]:
+        """Makes place for those of the next rows that are to be kept.
+
+        So that reading them may take its time, in whatever thread, after the sample is let go.
 
         Args:
             count: how many rows.
-            read: returns what to keep of the row at a place below ``count``.
+
+        Returns:
+            Of each row kept its place below ``count`` and its cells, empty: put them in.
         """
         start, end = self._seen, self._seen + count
         self._seen = end
+        places: dict[int, tuple[int, Cells]] = {}
         while self._next < end:
-            cells = read(self._next - start)
+            cells: Cells = []
             if len(self.kept) < self._size:
+                at = len(self.kept)
                 self.kept.append(cells)
             else:
-                self.kept[int(self._draw() * self._size)] = cells
+                at = int(self._draw() * self._size)
+                self.kept[at] = cells
+            places[at] = (self._next - start, cells)
             self._next += 1
             if len(self.kept) == self._size:
                 self._weight *= self._uniform() ** (1 / self._size)
                 self._next += self._gap()
+        return list(places.values())
 
     def _gap(self) -> int:
         """Returns how many rows to let pass before the next that is kept."""

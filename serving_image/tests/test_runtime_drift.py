@@ -306,10 +306,58 @@ def test_many_outputs_and_an_unnamed_tensor(tmp_path: Path) -> None:
         server.wait_until("/health/ready", 200)
         before = observed(server)
         assert set(before) == {"0", "1", "prediction[0]", "prediction[1]"}
-        for more in ({}, {"more": 1}):
-            assert server.invoke({"inputs": rows.tolist()} | more)[0] == 200
-        server.wait_for(lambda: total(server) == 1000, "not counted", 10)
+        # A table goes by its columns' order there, whatever they are called.
+        contents: list[dict[str, Any]] = [
+            {"inputs": rows.tolist()},
+            {"inputs": rows.tolist(), "more": 1},
+            {"dataframe_split": {"data": rows.tolist()}},
+            {"dataframe_split": {"columns": ["x", "y"], "data": rows.tolist()}},
+        ]
+        for number, content in enumerate(contents, 1):
+            assert server.invoke(content)[0] == 200
+            server.wait_for(lambda n=number: total(server) == 500 * n, "not counted", 10)
+            assert max(psi(server, before).values()) < 0.01
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_no_signature_and_requests_that_name_no_columns_or_others(
+    tmp_path: Path, named: bool
+) -> None:
+    """The model goes by the places alone, so identical data are no drift."""
+    rows = np.random.default_rng(0).normal(size=(500, 2))
+    model = LinearRegression().fit(rows, rows.sum(axis=1))
+    inputs = pd.DataFrame(rows, columns=["a", "b"]) if named else rows
+    path = tmp_path / "model"
+    mlflow.sklearn.save_model(
+        model,
+        str(path),
+        pip_requirements=["scikit-learn"],
+        serialization_format="cloudpickle",
+        metadata={PROFILE_KEY: make_profile(inputs, model.predict(rows))},
+    )
+    with serving(path, tmp_path / "log", DRIFT_ROWS="1000") as server:
+        server.wait_until("/health/ready", 200)
+        before = observed(server)
+        contents: list[dict[str, Any]] = [
+            {"inputs": rows.tolist()},
+            {"instances": rows.tolist()},
+            {"dataframe_split": {"data": rows.tolist()}},
+            {"dataframe_split": {"columns": ["x", "y"], "data": rows.tolist()}},
+        ]
+        for number, content in enumerate(contents, 1):
+            assert server.invoke(content)[0] == 200
+            server.wait_for(lambda n=number: total(server) == 500 * n, "not counted", 10)
+        assert len(before) == 3
         assert max(psi(server, before).values()) < 0.01
+
+
+def test_scalars_are_one_row(profile: str, tmp_path: Path) -> None:
+    path, _ = save(tmp_path, profile)
+    with serving(path, tmp_path / "log", DRIFT_ROWS="1000") as server:
+        server.wait_until("/health/ready", 200)
+        assert server.invoke({"inputs": {"a": 1.0, "b": 2.0, "c": 3.0}})[0] == 200
+        server.wait_for(lambda: total(server) == 1, "not counted", 10)
+        assert [sum(bins) for bins in observed(server).values()] == [1, 1, 1, 1]
 
 
 def test_a_version_is_given_a_profile_when_it_is_registered_already(

@@ -1,12 +1,15 @@
 """Profiles of training data: made, read, refused; and the sample that is held against them."""
 
 import ast
+import asyncio
 import json
 import math
 import sys
+import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import httpx
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,12 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slipway_runtime import drift_profile, training_profile
+from slipway_runtime.app import ModelServer
 from slipway_runtime.drift import CompiledDrift, NativeDrift
 from slipway_runtime.drift_counts import DriftCollector
 from slipway_runtime.drift_profile import ProfileError, parse
 from slipway_runtime.metrics import Metrics
 from slipway_runtime.modelfile import ModelFile
 from slipway_runtime.reservoir import Reservoir
+from slipway_runtime.settings import ServerSettings
 from slipway_runtime.training_profile import MOST_BINS, MOST_FEATURES, make_profile
 
 FEATURE: dict[str, Any] = {"edges": [1, 2.5], "shares": [0.5, 0.25, 0.25, 0]}
@@ -78,7 +83,19 @@ def test_missing_values_and_kinds_of_columns() -> None:
     assert (prediction.labels, prediction.shares) == ({"no": 0, "yes": 1}, (0.5, 0.25, 0, 0.25))
     assert [prediction.bin(value) for value in ("no", "maybe", None, pd.NA)] == [0, 2, 3, 3]
     whole = found["whole"]
-    values = (np.int64(1), True, 10**400, -(10**400), None, math.nan, pd.NA, pd.NaT, "1", [1], {})
+    values: tuple[Any, ...] = (
+        np.int64(1),
+        True,
+        10**400,
+        -(10**400),
+        None,
+        math.nan,
+        pd.NA,
+        pd.NaT,
+        "1",
+        [1],
+        {},
+    )
     assert [whole.bin(value) for value in values] == [0, 0, 2, 0, *[3] * 7]
 
 
@@ -175,6 +192,7 @@ def with_feature(**changes: Any) -> dict[str, Any]:
         (with_feature(shares=[0.5, 0.25, 0.25]), "feature 'a' has 3 shares for 4 bins"),
         (with_feature(shares=[0.5, 0.25, 0.25, 0.1]), "the shares of feature 'a' do not add up"),
         (with_feature(shares=[1.5, -0.5, 0, 0]), "the shares of feature 'a' do not add up"),
+        (with_feature(shares=[1e308, 1e308, 1e308, 0]), "the shares of feature 'a' do not add up"),
         (with_feature(shares=[math.nan] * 4), "the shares of feature 'a' are not all finite"),
         (with_feature(shares=[]), "the shares of feature 'a' do not add up"),
         (
@@ -216,11 +234,13 @@ def test_where_a_profile_is(tmp_path: Path) -> None:
 
 def test_what_the_signature_does_not_name_is_left_out(tmp_path: Path) -> None:
     content = json.dumps(GOOD | {"features": {"a": FEATURE, "1": FEATURE, "prediction": FEATURE}})
+    numbered = [{"name": 0, "type": "double"}, {"name": 1, "type": "double"}]
     tensor = {"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 2]}}
     cases: list[tuple[Any, list[str]]] = [
         (None, ["a", "1", "prediction"]),
         ([{"name": "a", "type": "double", "required": False}], ["a", "prediction"]),
         ([tensor], ["1", "prediction"]),
+        (numbered, ["1", "prediction"]),
     ]
     for inputs, names in cases:
         model = ModelFile({}, inputs, None, False, None, content)
@@ -239,7 +259,8 @@ def test_every_row_is_as_likely_to_be_kept() -> None:
         base = 0
         for count in [1] * 40 + [100] + [4] * 15 + [100]:
             if not sample.passes(count):
-                sample.take(count, lambda row, base=base: [base + row])  # type: ignore[misc]
+                for row, cells in sample.take(count):
+                    cells.append(base + row)
             base += count
         assert len(sample.kept) == size
         for (row,) in sample.kept:
@@ -255,15 +276,12 @@ def test_every_row_is_as_likely_to_be_kept() -> None:
 def test_few_rows_are_kept_whatever_comes() -> None:
     sample = Reservoir(20)
     read = 0
-
-    def cells(row: int) -> list[int]:
-        nonlocal read
-        read += 1
-        return [row]
-
     for _ in range(200):
         if not sample.passes(1000):
-            sample.take(1000, cells)
+            taken = sample.take(1000)
+            # Those that a later one of the same rows takes the place of need not be read.
+            assert len(taken) <= 20
+            read += len(taken)
     assert len(sample.kept) == 20
     # 20 (1 + ln(200000 / 20)) = 204 are expected to be looked at.
     assert read < 400
@@ -318,11 +336,16 @@ def test_odd_inputs_of_a_native_model(tmp_path: Path) -> None:
     cases: list[tuple[Any, Any, list[int]]] = [
         (pd.DataFrame({"a": [0, 9], "b": "x"}), [0, 9], [1, 0, 1, 0, 1, 0, 1, 0]),
         (pd.DataFrame({"a": [0, None]}), np.array([[0], [9]]), [1, 0, 0, 1, 1, 0, 1, 0]),
-        # Another number of predictions than of rows, and another column.
-        (pd.DataFrame({"b": [0, 9]}), [1], [0, 0, 0, 2, 0, 0, 0, 0]),
+        # Another number of predictions than of rows, and columns that are not the profile's.
+        (pd.DataFrame({"b": [0, 9], "c": [0, 9]}), [1], [0] * 8),
         ({"a": np.array([[0.0], [9.0]])}, pd.Series([2, 2.5]), [1, 0, 1, 0, 0, 2, 0, 0]),
         ({"a": np.array([[0.0, 1.0]])}, {"x": [[2]]}, [0, 0, 0, 1, 0, 1, 0, 0]),
-        (np.zeros((1, 1)), [2], [0, 0, 0, 1, 0, 1, 0, 0]),
+        (np.zeros((1, 1)), [2], [1, 0, 0, 0, 0, 1, 0, 0]),
+        (np.zeros((1, 2)), [2], [0, 0, 0, 0, 0, 1, 0, 0]),
+        # Scalars are one row.
+        ({"a": 9.0, "b": 0}, [2], [0, 0, 1, 0, 0, 1, 0, 0]),
+        ({"a": np.array(9.0)}, 2, [0, 0, 1, 0, 0, 0, 0, 0]),
+        ({"a": "a text"}, ["an answer"], [0, 0, 0, 1, 0, 0, 0, 1]),
         ("a question", "an answer", [0] * 8),
         (["a question"], object(), [0] * 8),
         (np.zeros((1, 2, 3)), [1], [0] * 8),
@@ -334,3 +357,69 @@ def test_odd_inputs_of_a_native_model(tmp_path: Path) -> None:
         watched.offer(data, prediction)
         watched.count()
         assert np.fromfile(file, np.uint64).tolist() == expected, at
+
+
+def test_counting_does_not_wait_for_a_row_that_is_read(tmp_path: Path) -> None:
+    """The one counts on the event loop, the other reads in a thread."""
+    reading, go_on = threading.Event(), threading.Event()
+
+    class Slow(np.ndarray):
+        def __getitem__(self, key: Any) -> Any:
+            reading.set()
+            assert go_on.wait(30)
+            return np.asarray(self)[key]
+
+    file = tmp_path / "0"
+    watched = NativeDrift(parse(json.dumps(GOOD)), file, 20)
+    thread = threading.Thread(target=watched.offer, args=(np.zeros((1, 1)).view(Slow), None))
+    thread.start()
+    try:
+        assert reading.wait(30)
+        counting = threading.Thread(target=watched.count)
+        counting.start()
+        counting.join(30)
+        assert not counting.is_alive()
+        assert not np.fromfile(file, np.uint64).any()
+    finally:
+        go_on.set()
+        thread.join()
+    for _ in range(2):
+        watched.count()
+        assert np.fromfile(file, np.uint64).tolist() == [1, 0, 0, 0]
+
+
+def test_a_scrape_holds_nothing_else_up() -> None:
+    """It takes milliseconds, in which the event loop answers others."""
+    settings = ServerSettings.from_env({"MODEL_NAME": "m", "MODEL_PATH": "/nowhere"})
+    server = ModelServer(settings, cast(Any, None))
+    loop_thread: list[int] = []
+    rendered: list[int] = []
+    counted: list[int] = []
+
+    class Watching:
+        def collect(self) -> list[Any]:
+            rendered.append(threading.get_ident())
+            return []
+
+    server.metrics._scraped.register(cast(Any, Watching()))
+    rendered.clear()
+    count = server.metrics.count_compiled
+
+    def count_here() -> None:
+        counted.append(threading.get_ident())
+        count()
+
+    server.metrics.count_compiled = count_here  # type: ignore[method-assign]
+    server.metrics.answered_compiled(10, 0.001)
+
+    async def scrape() -> httpx.Response:
+        loop_thread.append(threading.get_ident())
+        transport = httpx.ASGITransport(server.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await client.get("/metrics")
+
+    text = asyncio.run(scrape()).text
+    assert 'model_compiled_predictions_total{model_name="m",model_version="0"} 1.0' in text
+    assert counted == loop_thread
+    assert rendered and loop_thread[0] not in rendered
+    server.close()
