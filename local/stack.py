@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import secrets
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -141,6 +143,7 @@ def up(target: Target) -> None:
     """
     _check_context(target)
     prepare(target)
+    mend(target)
     _select(target)
     _configure(target)
     _recover(target)
@@ -201,6 +204,7 @@ def destroy(target: Target) -> None:
     """
     _check_context(target)
     prepare(target)
+    mend(target)
     if target.stack not in _stacks(target):
         say(f"  stack {target.stack}: there is none")
         return
@@ -337,11 +341,35 @@ def locks(target: Target) -> list[Path]:
     """The locks of the stack's updates, of processes that live and that were killed; none where
     the state is in no directory of this machine.
     """
+    state = _state(target)
+    return sorted((state / "locks").glob(f"**/slipway/{target.stack}/*.json")) if state else []
+
+
+def mend(target: Target) -> None:
+    """Make the state readable again after an update that was killed while it wrote; nothing where
+    the state is in no directory of this machine.
+
+    Pulumi writes each file of it whole or not at all, but not the file beside it that holds its
+    content type, and reads nothing whose is empty. Without one, it is as if there were no type.
+    """
+    state = _state(target)
+    for file in state.glob("**/*.attrs") if state else ():
+        with contextlib.suppress(FileNotFoundError):
+            # One that is being written is empty for a moment.
+            if file.stat().st_size == 0 and _stays_empty(file):
+                file.unlink()
+
+
+def _stays_empty(file: Path) -> bool:
+    time.sleep(0.5)
+    return file.stat().st_size == 0
+
+
+def _state(target: Target) -> Path | None:
     backend = target.environment.get("PULUMI_BACKEND_URL", "")
     if not backend.startswith("file://"):
-        return []
-    state = Path(backend.removeprefix("file://").partition("?")[0]).expanduser()
-    return sorted((state / ".pulumi/locks").glob(f"**/slipway/{target.stack}/*.json"))
+        return None
+    return Path(backend.removeprefix("file://").partition("?")[0]).expanduser() / ".pulumi"
 
 
 def recover(target: Target, log: Callable[[str], None]) -> None:
@@ -353,8 +381,9 @@ def recover(target: Target, log: Callable[[str], None]) -> None:
         StackLockedError: another process, of this host or another one, updates the stack.
         UserError: what was begun cannot be taken up; Pulumi's or kubectl's reason.
     """
-    if not target.environment.get("PULUMI_BACKEND_URL", "").startswith("file://"):
+    if _state(target) is None:
         return
+    mend(target)
     for lock in locks(target):
         try:
             content = json.loads(lock.read_text())

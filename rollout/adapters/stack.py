@@ -23,6 +23,7 @@ from rollout.adapters.configuration import ConfigurationError, Roles
 from rollout.adapters.diagnostics import Kind, failure
 
 if TYPE_CHECKING:
+    from local.stack import Target
     from rollout.adapters.automation import Automation
 
 UPDATE_SECONDS: Final = 900.0
@@ -72,6 +73,14 @@ class Stack:
         self._directory, self._given = directory.resolve(), name
         self._update_seconds, self._lock_seconds = update_seconds, lock_seconds
         self._seen: bytes | None = None
+
+    def _mend(self) -> Target:
+        """Make readable what an update that was killed left; the stack as `local` knows it."""
+        from local import stack as local
+
+        target = local.Target(self.name.split("/")[-1], dict(os.environ), directory=self._directory)
+        local.mend(target)
+        return target
 
     @cached_property
     def name(self) -> str:
@@ -178,6 +187,7 @@ class Stack:
 
     def outputs(self) -> dict[str, Any]:
         """The stack's outputs; secret ones are masked. Raises UpdateError, StackError."""
+        self._mend()
         with self._told():
             printed = self._pulumi.run("stack", "output", "--json", "--stack", self.name)
         try:
@@ -219,7 +229,7 @@ class Stack:
         from local import stack as local
         from local.console import UserError
 
-        target = local.Target(self.name.split("/")[-1], dict(os.environ), directory=self._directory)
+        target = self._mend()
         told = False
         while local.locks(target):
             try:

@@ -136,6 +136,24 @@ def test_a_step_is_written_deployed_and_read_back(project: Path) -> None:
     assert "s3cr3t" not in json.dumps(stack.outputs())
 
 
+def test_what_a_kill_left_half_written_is_no_obstacle(project: Path) -> None:
+    stack = Stack(project, "dev")
+    stack.update(no_log)
+    state = project.parent / "state/.pulumi"
+    # As if Pulumi had been killed between making each of these files and writing it.
+    described = [file for file in state.glob("stacks/**/*.attrs") if file.stat().st_size]
+    assert described
+    for file in described:
+        file.write_text("")
+    with pytest.raises(AssertionError, match="EOF"):
+        pulumi(project, "stack", "output", "--stack", "dev")
+    assert stack.deployed("churn") == Roles(1, 2, 10)
+    for file in described:
+        file.write_text("")
+    stack.update(no_log)
+    assert stack.preview() == []
+
+
 def test_the_selected_stack_is_the_default_and_stays_selected(project: Path) -> None:
     (project / "Pulumi.other.yaml").write_text(SETTINGS.replace("stable: 1", "stable: 3"))
     pulumi(project, "stack", "init", "other", "--no-select")
