@@ -102,6 +102,9 @@ def _environment(state: Path) -> dict[str, str]:
         "PULUMI_HOME": str(cache_dir() / "pulumi"),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+        # What a killed update had created belongs to a manager of fields that nobody is any more,
+        # and the first change of one of them would be refused. The configuration wins.
+        "PULUMI_K8S_ENABLE_PATCH_FORCE": "true",
         # MLflow's client would else be sent to the bucket itself, which only the server reaches.
         "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
         "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "false",
