@@ -210,6 +210,9 @@ def test_an_alert_reaches_its_receiver(walk: Walk, receiver: str) -> None:
         "default": "ops",
         "routes": [{"receiver": "oncall", "severity": "critical"}],
         "group_wait": "1s",
+        # What was told before is on a volume, and a second run is to be told again.
+        "group_interval": "5s",
+        "repeat": "10s",
         "rules": [
             {"name": "AlwaysThere", "severity": "critical", **rule},
             {"name": "AlsoThere", "severity": "warning", **rule},
