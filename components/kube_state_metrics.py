@@ -9,8 +9,8 @@ import pulumi
 from pulumi_kubernetes.apps.v1 import Deployment
 from pulumi_kubernetes.core.v1 import ConfigMap, Service, ServiceAccount
 from pulumi_kubernetes.networking.v1 import NetworkPolicy
-from pulumi_kubernetes.rbac.v1 import ClusterRole, ClusterRoleBinding, Role, RoleBinding
 
+from . import access
 from .manifests import common, network, prometheus
 from .manifests import kube_state_metrics as manifests
 from .options import child
@@ -60,10 +60,26 @@ class KubeStateMetrics(pulumi.ComponentResource):
             opts=child(self),
         )
         bindings: list[pulumi.Resource] = [
-            self._reader(f"{name}-{short}", args.watched[short], args)
+            access.grant(
+                self,
+                f"{name}-{short}",
+                common.metadata(manifests.SERVER, args.watched[short], manifests.labels()),
+                manifests.reader_rules(args.routes_only),
+                manifests.SERVER,
+                args.namespace,
+            )
             for short in sorted(args.watched)
         ]
-        bindings.append(self._definition_reader(name, args.namespace))
+        bindings.append(
+            access.grant(
+                self,
+                f"{name}-definitions",
+                {"name": _CLUSTER_ROLE, "labels": manifests.labels()},
+                manifests.definition_reader_rules(),
+                manifests.SERVER,
+                args.namespace,
+            )
+        )
         config = ConfigMap(
             f"{name}-config",
             metadata=metadata,
@@ -100,47 +116,3 @@ class KubeStateMetrics(pulumi.ComponentResource):
             opts=child(self, [account, *bindings, config, service, policy], timeout="5m"),
         )
         self.register_outputs({})
-
-    def _reader(
-        self, name: str, watched: pulumi.Input[str], args: KubeStateMetricsArgs
-    ) -> RoleBinding:
-        metadata = common.metadata(manifests.SERVER, watched, manifests.labels())
-        role = Role(
-            f"{name}-role",
-            metadata=metadata,
-            rules=manifests.reader_rules(args.routes_only),
-            opts=child(self),
-        )
-        return RoleBinding(
-            f"{name}-binding",
-            metadata=metadata,
-            role_ref={
-                "api_group": "rbac.authorization.k8s.io",
-                "kind": "Role",
-                "name": manifests.SERVER,
-            },
-            subjects=[
-                {"kind": "ServiceAccount", "name": manifests.SERVER, "namespace": args.namespace}
-            ],
-            opts=child(self, [role]),
-        )
-
-    def _definition_reader(self, name: str, home: pulumi.Input[str]) -> ClusterRoleBinding:
-        metadata = {"name": _CLUSTER_ROLE, "labels": manifests.labels()}
-        role = ClusterRole(
-            f"{name}-definitions-role",
-            metadata=metadata,
-            rules=manifests.definition_reader_rules(),
-            opts=child(self),
-        )
-        return ClusterRoleBinding(
-            f"{name}-definitions-binding",
-            metadata=metadata,
-            role_ref={
-                "api_group": "rbac.authorization.k8s.io",
-                "kind": "ClusterRole",
-                "name": _CLUSTER_ROLE,
-            },
-            subjects=[{"kind": "ServiceAccount", "name": manifests.SERVER, "namespace": home}],
-            opts=child(self, [role]),
-        )

@@ -10,10 +10,10 @@ import pulumi
 from pulumi_kubernetes.apps.v1 import Deployment
 from pulumi_kubernetes.core.v1 import ConfigMap, PersistentVolumeClaim, Service, ServiceAccount
 from pulumi_kubernetes.networking.v1 import NetworkPolicy
-from pulumi_kubernetes.rbac.v1 import ClusterRole, ClusterRoleBinding, Role, RoleBinding
 
 from settings_monitoring import Prometheus
 
+from . import access
 from .manifests import common, network
 from .manifests import prometheus as manifests
 from .manifests import prometheus_server as server
@@ -91,9 +91,26 @@ class Monitoring(pulumi.ComponentResource):
         )
         spaces = dict(args.scraped) | ({"keda": args.keda} if args.keda is not None else {})
         bindings: list[pulumi.Resource] = [
-            self._reader(name, short, spaces[short], args.namespace) for short in sorted(spaces)
+            access.grant(
+                self,
+                f"{name}-{short}",
+                common.metadata("prometheus-pod-reader", spaces[short], manifests.labels()),
+                server.pod_reader_rules(),
+                manifests.SERVER,
+                args.namespace,
+            )
+            for short in sorted(spaces)
         ]
-        bindings.append(self._node_reader(name, args.namespace))
+        bindings.append(
+            access.grant(
+                self,
+                f"{name}-nodes",
+                {"name": _CLUSTER_ROLE, "labels": manifests.labels()},
+                server.node_reader_rules(),
+                manifests.SERVER,
+                args.namespace,
+            )
+        )
         config = ConfigMap(
             f"{name}-config",
             metadata=metadata,
@@ -160,45 +177,3 @@ class Monitoring(pulumi.ComponentResource):
         self.inside_url = inside_url(manifests.SERVER, args.namespace, manifests.PORT)
         self.url = pulumi.Output.from_input(exposure.url) if exposure.url else self.inside_url
         self.register_outputs({"url": self.url, "inside_url": self.inside_url})
-
-    def _reader(
-        self, name: str, short: str, scraped: pulumi.Input[str], home: pulumi.Input[str]
-    ) -> RoleBinding:
-        metadata = common.metadata("prometheus-pod-reader", scraped, manifests.labels())
-        role = Role(
-            f"{name}-{short}-role",
-            metadata=metadata,
-            rules=server.pod_reader_rules(),
-            opts=child(self),
-        )
-        return RoleBinding(
-            f"{name}-{short}-binding",
-            metadata=metadata,
-            role_ref={
-                "api_group": "rbac.authorization.k8s.io",
-                "kind": "Role",
-                "name": "prometheus-pod-reader",
-            },
-            subjects=[{"kind": "ServiceAccount", "name": manifests.SERVER, "namespace": home}],
-            opts=child(self, [role]),
-        )
-
-    def _node_reader(self, name: str, home: pulumi.Input[str]) -> ClusterRoleBinding:
-        metadata = {"name": _CLUSTER_ROLE, "labels": manifests.labels()}
-        role = ClusterRole(
-            f"{name}-nodes-role",
-            metadata=metadata,
-            rules=server.node_reader_rules(),
-            opts=child(self),
-        )
-        return ClusterRoleBinding(
-            f"{name}-nodes-binding",
-            metadata=metadata,
-            role_ref={
-                "api_group": "rbac.authorization.k8s.io",
-                "kind": "ClusterRole",
-                "name": _CLUSTER_ROLE,
-            },
-            subjects=[{"kind": "ServiceAccount", "name": manifests.SERVER, "namespace": home}],
-            opts=child(self, [role]),
-        )

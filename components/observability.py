@@ -85,6 +85,7 @@ class Observability(pulumi.ComponentResource):
             )
         else:
             panels = network.pods(grafana.selector(), args.namespace)
+            clients = [panels] if stack.grafana.enabled else []
             alertmanager = Alertmanager(
                 "alertmanager",
                 AlertmanagerArgs(
@@ -93,12 +94,11 @@ class Observability(pulumi.ComponentResource):
                     alerts,
                     args.secrets,
                     stack.storage_class,
-                    [panels] if stack.grafana.enabled else [],
+                    clients,
                 ),
                 part,
             )
             told = alertmanager.url
-            clients = [panels] if stack.grafana.enabled else []
             watch = Monitoring(
                 "monitoring",
                 MonitoringArgs(
