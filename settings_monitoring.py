@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from settings_exposure import Exposure
 from settings_promql import Promql
-from settings_rollout import LATENCY_BOUNDS
+from settings_rollout import LatencyBound
 from settings_types import (
     AlertName,
     Duration,
@@ -26,7 +26,6 @@ from settings_types import (
     StuckDuration,
     Text,
     Url,
-    duration_seconds,
 )
 
 # The alerts that every stack has (components/manifests/alert_rules.py).
@@ -88,16 +87,8 @@ class Grafana(Exposure):
 class LatencyObjective(Section):
     """`percent` of the predictions are ready within `threshold`."""
 
-    threshold: Duration = Field(default="1s", description="a bound of the latency buckets")
+    threshold: LatencyBound = Field(default="1s", description="a bound of the latency buckets")
     percent: Objective = 99.0
-
-    @field_validator("threshold")
-    @classmethod
-    def _is_a_bound(cls, value: str) -> str:
-        if duration_seconds(value) not in LATENCY_BOUNDS:
-            known = ", ".join(f"{bound * 1000:g}ms" for bound in LATENCY_BOUNDS)
-            raise PydanticCustomError("slipway", f"is no bound of the latency buckets ({known})")
-        return value
 
 
 class Objectives(Section):

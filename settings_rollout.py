@@ -4,9 +4,9 @@ with their defaults.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from settings_faults import between_keys
@@ -47,6 +47,16 @@ LATENCY_BOUNDS = (
     7.5,
     10.0,
 )
+
+
+def _is_a_bound(value: str) -> str:
+    if duration_seconds(value) not in LATENCY_BOUNDS:
+        known = ", ".join(f"{bound * 1000:g}ms" for bound in LATENCY_BOUNDS)
+        raise PydanticCustomError("slipway", f"is no bound of the latency buckets ({known})")
+    return value
+
+
+LatencyBound = Annotated[Duration, AfterValidator(_is_a_bound)]
 
 
 class Sticky(Section):
@@ -161,7 +171,7 @@ class Rollout(Section):
         default="roll back", description="what the end of patience does"
     )
     max_error_rate: Share = Field(default=0.05, description="of the canary's requests")
-    max_p95: Duration = Field(
+    max_p95: LatencyBound = Field(
         default="1s", description="95 % of the canary's requests must be faster; a bucket's bound"
     )
     max_regression: Share = Field(
@@ -177,14 +187,6 @@ class Rollout(Section):
     )
     gates: list[Gate] = Field(default_factory=list)
     predictions: Predictions | None = None
-
-    @field_validator("max_p95")
-    @classmethod
-    def _is_a_bound(cls, value: str) -> str:
-        if duration_seconds(value) not in LATENCY_BOUNDS:
-            known = ", ".join(f"{bound * 1000:g}ms" for bound in LATENCY_BOUNDS)
-            raise PydanticCustomError("slipway", f"is no bound of the latency buckets ({known})")
-        return value
 
     @field_validator("patience")
     @classmethod
