@@ -321,7 +321,9 @@ def test_prometheus_counts_what_was_sent(walk: Walk) -> None:
 
 
 def test_prometheus_reads_no_stranger(walk: Walk) -> None:
-    """All targets are up: itself, the model servers' pods and the gateway's."""
+    """All targets are up: itself, what watches the cluster, the model servers' pods, the
+    gateway's and MLflow's.
+    """
 
     def active() -> list[dict[str, Any]]:
         with harness.http_client() as client:
@@ -338,6 +340,7 @@ def test_prometheus_reads_no_stranger(walk: Walk) -> None:
         "",
         "models",
         "istio-ingress",
+        "mlflow",
     }
 
 
