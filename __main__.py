@@ -70,7 +70,8 @@ for name, model in stack.models.items():
     servers: dict[int, c.ModelServer] = {}
     for version in model.versions:
         size = model.resources, model.scaling
-        server = c.ModelServerArgs(name, version, home, *size, model.allow_pickle)
+        least = model.floors.get(version)
+        server = c.ModelServerArgs(name, version, home, *size, model.allow_pickle, least)
         servers[version] = c.ModelServer(f"{name}-v{version}", server, after(*trained))
     pair = c.ShadowComparerArgs(name, home, servers, model)
     comparer = c.ShadowComparer(f"{name}-comparer", pair, after()) if model.shadow else None

@@ -21,6 +21,7 @@ from settings_platform import ArtifactBucketSettings, Images, Istio, Mlflow
 from settings_rollout import Rollout, Sticky
 from settings_scaling import Keda, Scaling
 from settings_types import (
+    Count,
     Cpu,
     Gpus,
     Memory,
@@ -31,6 +32,7 @@ from settings_types import (
     Section,
     Text,
     Version,
+    VersionKey,
     Weight,
 )
 
@@ -82,6 +84,10 @@ class Model(Section):
     )
     shadow: Shadow | None = None
     sticky: Sticky | None = None
+    floors: dict[VersionKey, Count] = Field(
+        default_factory=dict,
+        description="version -> replicas that it keeps, where its min is less; rollouts set them",
+    )
     rollout: Rollout = Rollout()
     objectives: Objectives = Objectives()
     resources: Resources = Resources()

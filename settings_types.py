@@ -90,6 +90,10 @@ def _version(value: object) -> object:
     raise _fault(allowed)
 
 
+def _version_key(value: object) -> object:
+    return _version(int(value) if isinstance(value, str) and value.isdecimal() else value)
+
+
 def _model_name(value: object) -> object:
     if not isinstance(value, str) or not re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", value):
         raise _fault(
@@ -203,6 +207,7 @@ Bucket = Annotated[
     ),
 ]
 Version = Annotated[int, BeforeValidator(_version)]
+VersionKey = Annotated[int, BeforeValidator(_version_key)]
 Weight = Annotated[int, _whole(0, 100, "a whole percentage")]
 Percentage = Annotated[int, _whole(1, 100, "a whole percentage")]
 Replicas = Annotated[int, _whole(2, 500, "a whole number of replicas")]

@@ -134,7 +134,8 @@ class ModelRoute(pulumi.ComponentResource):
 
 def model_output(gateway_url: pulumi.Output[str], name: str, model: Model) -> dict[str, Any]:
     """A model as the stack puts it out: its url, its stable version, its weight, its canary and
-    previous versions and its shadow's version and percentage where it has them.
+    previous versions and its shadow's version and percentage where it has them, and the floors of
+    its versions' replicas.
     """
     return {
         "url": pulumi.Output.concat(gateway_url, "/models/", name),
@@ -143,4 +144,5 @@ def model_output(gateway_url: pulumi.Output[str], name: str, model: Model) -> di
         "weight": model.canary.weight if model.canary else 0,
         "previous": model.previous,
         "shadow": model.shadow.model_dump() if model.shadow else None,
+        "floors": {str(version): least for version, least in model.floors.items()} or None,
     }

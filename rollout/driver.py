@@ -16,7 +16,16 @@ from rollout.adapters.registry import RegistryError
 from rollout.adapters.stack import StackError, UpdateError
 from rollout.changes import Change
 from rollout.interfaces import World
-from rollout.journal import Act, Decision, Rollout, SetAlias, SetRoles
+from rollout.journal import (
+    Act,
+    AwaitReplicas,
+    Decision,
+    Rollout,
+    SetAlias,
+    SetRoles,
+    Settle,
+)
+from rollout.judge.floor import Size
 from rollout.judge.gate import Gate, Verdict
 from rollout.judge.rules import Rules
 from settings_types import duration_seconds
@@ -34,13 +43,28 @@ VERDICT_SECONDS: Final = 60.0
 """Between two entries of the same verdict, for its bounds change."""
 
 MAX_BACKOFF_SECONDS: Final = 30.0
+READY_SECONDS: Final = 120.0
+"""Within which the replicas that a step takes are ready, at each attempt."""
 RELEASE_ATTEMPTS: Final = 2
 FORWARD_ATTEMPTS: Final = 5
 """Updates that fail before a release, and before a step or promotion, is given up: those change a
 route alone, so what fails is likely another's. A rollback is never given up.
 """
 
-FAULTS: Final = (UpdateError, RegistryError, ConfigurationError, StackError)
+
+class NotReadyError(Exception):
+    """A version has too few replicas for its next step; the message says how many.
+
+    Attributes:
+        kind: as that of an UpdateError.
+    """
+
+    def __init__(self, message: str, kind: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+FAULTS: Final = (UpdateError, RegistryError, ConfigurationError, StackError, NotReadyError)
 """What may pass: it is said, and tried again."""
 
 
@@ -124,7 +148,12 @@ class Driver:
                 if not (stopped and name == "resume"):
                     self.note(
                         plan.order(
-                            self.rollout, name, by, str(given.get("gate", "")), given.get("step")
+                            self.rollout,
+                            name,
+                            by,
+                            str(given.get("gate", "")),
+                            given.get("step"),
+                            self._size,
                         )
                     )
                 self._world.log(f"{by}: {name}")
@@ -148,8 +177,10 @@ class Driver:
             if isinstance(act, SetRoles):
                 self._world.stack.write_roles(self.rollout.model, act.roles)
                 self._world.stack.update(self._world.log)
-            else:
+            elif isinstance(act, SetAlias):
                 self._move(decision, act)
+            elif not self._waited(decision, act):
+                return
         except FAULTS as error:
             self._failed(decision, act, error)
             return
@@ -176,6 +207,47 @@ class Driver:
                 return
         registry.set_alias(rollout.model, act.alias, act.version)
 
+    def _waited(self, decision: Decision, act: AwaitReplicas | Settle) -> bool:
+        """Whether it is as the act says; False where an order or the gate decided otherwise.
+
+        Raises NotReadyError: there are too few replicas after READY_SECONDS, or nobody says.
+        """
+        clock = self._world.clock
+        seconds = act.seconds if isinstance(act, Settle) else READY_SECONDS
+        until = clock.now() + seconds
+        while True:
+            if isinstance(act, AwaitReplicas):
+                found = self._world.ready(self.rollout, act.version)
+                if isinstance(found, int) and found >= act.replicas:
+                    return True
+            if clock.now() >= until:
+                break
+            if self._protected(decision):
+                return False
+            self._wait(min(LOOK_SECONDS, until - clock.now()))
+            self.obey()
+            if self.rollout.pending is not decision or self.rollout.stopped:
+                return False
+        if isinstance(act, Settle):
+            return True
+        if isinstance(found, str):
+            raise NotReadyError(found, "unreachable")
+        raise NotReadyError(
+            f"version {act.version} has {found} replicas ready, and needs {act.replicas}; see why: "
+            f"kubectl --namespace models get pods -l slipway.dev/version={act.version}",
+            "failed",
+        )
+
+    def _protected(self, decision: Decision) -> bool:
+        """Whether the canary, which has requests while acts are under way, was given up."""
+        if decision.what == "roll back" or self.rollout.step < 0:
+            return False
+        entry = plan.decide(self.rollout, self._judge(self._world.clock.now()))
+        if entry is None or entry.get("what") != "roll back":
+            return False
+        self.note(entry)
+        return True
+
     def _failed(self, decision: Decision, act: Act, error: Exception) -> None:
         kind = getattr(error, "kind", "failed" if isinstance(error, ConfigurationError) else "")
         self.note(journal.act(decision.done, "failed", str(error)))
@@ -188,12 +260,8 @@ class Driver:
             why = f"the update failed {attempts} times: {error}"
             self.note(plan.roll_back(self.rollout, why, self._by))
             return
-        if decision.what != "roll back" and self.rollout.step >= 0:
-            # The canary has requests while this goes on.
-            entry = plan.decide(self.rollout, self._judge(self._world.clock.now()))
-            if entry is not None and entry.get("what") == "roll back":
-                self.note(entry)
-                return
+        if self._protected(decision):
+            return
         pause = min(MAX_BACKOFF_SECONDS, 2.0**attempts)
         self._world.log(f"{decision.what}: trying again in {pause:g} s")
         self._wait(pause)
@@ -206,8 +274,16 @@ class Driver:
             return {"kind": "end", "outcome": outcome[decision.what]}
         if rollout.step < 0 and rollout.paused is None:
             why = f"version {rollout.canary} is released"
-            return plan.forward(rollout, why, rollout.by)
+            return plan.forward(rollout, why, rollout.by, self._size())
         return None
+
+    def _size(self) -> Size | None:
+        """The replicas of both versions; None where nobody knows, which is said."""
+        size = self._world.size(self.rollout)
+        if isinstance(size, str):
+            self._world.log(f"replicas are left to the autoscalers: {size}")
+            return None
+        return size
 
     # What there is to see is seen
 
@@ -221,7 +297,7 @@ class Driver:
             return
         verdict = self._judge(now)
         self._world.watch(self.rollout)
-        entry = plan.decide(self.rollout, verdict)
+        entry = plan.decide(self.rollout, verdict, self._size)
         if entry is None and self.rollout.promoted is not None:
             entry = self._retired(self.rollout.promoted, now)
         if entry is not None:
@@ -230,7 +306,10 @@ class Driver:
 
     def _retired(self, promoted: float, now: float) -> dict[str, Any] | None:
         window = self.rollout.rules.rollback_window
-        if now < promoted + duration_seconds(window):
+        seconds = duration_seconds(window)
+        if self.rollout.roles.floors:
+            seconds = max(seconds, plan.SETTLE_SECONDS)
+        if now < promoted + seconds:
             return None
         why = f"the rollback window of {window} is over"
         return plan.retire(self.rollout, why, self._by)

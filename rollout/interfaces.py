@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from rollout.adapters.configuration import Roles
 from rollout.journal import Rollout
 from rollout.judge.evidence import Reading
+from rollout.judge.floor import Size
 
 Log = Callable[[str], None]
 
@@ -74,6 +75,12 @@ class Opinion(Protocol):
     def then(self) -> str: ...
 
 
+# How many replicas of a version are ready, or a line that says why nobody knows.
+Ready = Callable[[Rollout, int], int | str]
+
+# The replicas that both versions of a rollout have, and may have, or such a line.
+Sizes = Callable[[Rollout], Size | str]
+
 # The user's own gates, given the rollout, and whether all else would let it advance now.
 Checks = Callable[[Rollout, bool], Sequence[Opinion]]
 
@@ -88,5 +95,7 @@ class World:
     store: Store
     clock: Clock
     checks: Checks
+    ready: Ready
+    size: Sizes
     log: Log
     watch: Callable[[Rollout], None] = lambda rollout: None

@@ -64,7 +64,34 @@ class SetAlias:
         return f"move alias @{self.alias} to version {self.version}"
 
 
-Act = SetRoles | SetAlias
+@dataclass(frozen=True)
+class AwaitReplicas:
+    """An act: `replicas` of the version are ready."""
+
+    version: int
+    replicas: int
+
+    def plain(self) -> dict[str, Any]:
+        return {"version": self.version, "replicas": self.replicas}
+
+    def __str__(self) -> str:
+        return f"wait for {self.replicas} replicas of version {self.version}"
+
+
+@dataclass(frozen=True)
+class Settle:
+    """An act: `seconds` pass, in which an autoscaler sees the load that a version has now."""
+
+    seconds: float
+
+    def plain(self) -> dict[str, Any]:
+        return {"settle": self.seconds}
+
+    def __str__(self) -> str:
+        return f"give the autoscaler {self.seconds:g} s"
+
+
+Act = SetRoles | SetAlias | AwaitReplicas | Settle
 
 
 @dataclass
@@ -205,6 +232,7 @@ def plain_roles(roles: Roles) -> dict[str, Any]:
         "weight": roles.weight,
         "previous": roles.previous,
         "shadow": list(roles.shadow) if roles.shadow else None,
+        **({"floors": [list(floor) for floor in roles.floors]} if roles.floors else {}),
     }
 
 
@@ -217,6 +245,7 @@ def read_roles(plain: Mapping[str, Any]) -> Roles:
         weight=plain.get("weight", 0),
         previous=plain.get("previous"),
         shadow=(shadow[0], shadow[1]) if shadow else None,
+        floors=tuple((version, floor) for version, floor in plain.get("floors", ())),
     )
 
 
@@ -229,6 +258,7 @@ def describe(roles: Roles) -> str:
         parts.append(f"previous {roles.previous} warm")
     if roles.shadow:
         parts.append(f"shadow {roles.shadow[0]}")
+    parts += [f"{floor} or more replicas of {version}" for version, floor in roles.floors]
     return ", ".join(parts)
 
 
@@ -426,6 +456,10 @@ def _adopt(rollout: Rollout, roles: Roles, at: float) -> None:
 def _read_act(plain: Mapping[str, Any]) -> Act:
     if "alias" in plain:
         return SetAlias(plain["alias"], plain["version"])
+    if "replicas" in plain:
+        return AwaitReplicas(plain["version"], plain["replicas"])
+    if "settle" in plain:
+        return Settle(float(plain["settle"]))
     return SetRoles(read_roles(plain["roles"]))
 
 

@@ -17,13 +17,14 @@ from typing import Any
 import settings
 from rollout import journal
 from rollout.adapters import checks, configuration
-from rollout.adapters.prometheus import Prometheus
+from rollout.adapters.prometheus import Prometheus, PrometheusError
 from rollout.adapters.registry import Registry
 from rollout.adapters.stack import Stack
 from rollout.adapters.store import Lease, LeaseHeldError, Store
 from rollout.driver import Driver
 from rollout.interfaces import Opinion, World
 from rollout.journal import Rollout
+from rollout.judge.floor import Size
 from rollout.release import RefusedError
 
 PROJECT_FILE = "Pulumi.yaml"
@@ -137,6 +138,8 @@ class Session:
                     store,
                     WallClock(),
                     self._opinions,
+                    self._ready,
+                    self._size,
                     self.log,
                     watch,
                 )
@@ -146,6 +149,23 @@ class Session:
 
     def _opinions(self, rollout: Rollout, advancing: bool) -> Sequence[Opinion]:
         return checks.opinions(rollout, self.prometheus, advancing)
+
+    def _ready(self, rollout: Rollout, version: int) -> int | str:
+        try:
+            return self.prometheus.replicas(rollout.model, version)
+        except (PrometheusError, RefusedError) as error:
+            return str(error)
+
+    def _size(self, rollout: Rollout) -> Size | str:
+        scaling = self.settings.models[rollout.model].scaling
+        stable = self._ready(rollout, rollout.stable)
+        canary: int | str = 0
+        if rollout.roles.canary == rollout.canary:
+            canary = self._ready(rollout, rollout.canary)
+        for found in (stable, canary):
+            if isinstance(found, str):
+                return found
+        return Size(int(stable), int(canary), scaling.min, scaling.max)
 
 
 class _Lazily:

@@ -15,7 +15,12 @@ from typing import Final, Literal
 import numpy as np
 
 from rollout.adapters.exchange import Answer, NoAnswerError, exchange, place
-from rollout.adapters.prometheus import Prometheus, PrometheusError, quoted
+from rollout.adapters.prometheus import (
+    MODELS_NAMESPACE,
+    Prometheus,
+    PrometheusError,
+    quoted,
+)
 from rollout.journal import Rollout
 from settings_rollout import Gate, Predictions
 
@@ -33,7 +38,6 @@ REFUSALS: Final = (403, 409, 422)
 """Statuses by which a webhook refuses; any other but 200 to 299 is no answer."""
 WEBHOOK_SECONDS: Final = 5.0
 WEBHOOK_BYTES: Final = 65536
-MODELS_NAMESPACE: Final = "models"
 PREDICTIONS: Final = "predictions"
 """What the check of the predictions is called among the gates."""
 

@@ -32,7 +32,8 @@ class Roles:
 
     stable: its version. canary: its version, or None. weight: the canary's share of live traffic
     in percent, 0 without a canary. previous: the version before the stable one, or None. shadow:
-    its version and the share of requests mirrored to it in percent, or None.
+    its version and the share of requests mirrored to it in percent, or None. floors: (version,
+    replicas that it keeps at least), by version.
     """
 
     stable: int
@@ -40,6 +41,7 @@ class Roles:
     weight: int = 0
     previous: int | None = None
     shadow: tuple[int, int] | None = None
+    floors: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         if self.canary is None and self.weight:
@@ -65,6 +67,7 @@ def roles(text: str, model: str) -> Roles:
         weight if canary is not None else 0,
         _number(plain, model, "previous"),
         (shadow, percent) if shadow is not None else None,
+        _floors(plain, model),
     )
 
 
@@ -95,6 +98,7 @@ def with_roles(text: str, model: str, wanted: Roles) -> str:
         for part, old, new in zip(("version", share), before, after, strict=True):
             if old != new:
                 edited = _set(edited, model, (key, part), new)
+    edited = _with_floors(edited, model, dict(have.floors), dict(wanted.floors))
     _check(text, edited, model, wanted)
     return edited
 
@@ -209,6 +213,39 @@ def _pair(
     return version, default if found is None else found
 
 
+def _floors(plain: dict[str, Any], model: str) -> tuple[tuple[int, int], ...]:
+    """(version, replicas) of each floor, by version."""
+    section = plain.get("floors")
+    if section is None:
+        return ()
+    where = f"{_MODELS}.{model}.floors"
+    if not isinstance(section, dict):
+        raise ConfigurationError(
+            f"{where}: is {_kind(section)}, not a mapping of versions to replicas"
+        )
+    found = {}
+    for key, value in section.items():
+        if not str(key).isdecimal():
+            raise ConfigurationError(f'{where}: has the key "{key}", which is no version')
+        floor = _number({str(key): value}, model, f"floors.{key}")
+        if floor is not None:
+            found[int(key)] = floor
+    return tuple(sorted(found.items()))
+
+
+def _with_floors(text: str, model: str, have: dict[int, int], wanted: dict[int, int]) -> str:
+    if have == wanted:
+        return text
+    if not have or not wanted:
+        plain = {str(version): floor for version, floor in wanted.items()}
+        return _set(text, model, ("floors",), plain or None)
+    # What goes goes last: an empty mapping takes no entry.
+    for version in (*sorted(wanted), *sorted(have.keys() - wanted)):
+        if have.get(version) != wanted.get(version):
+            text = _set(text, model, ("floors", str(version)), wanted.get(version))
+    return text
+
+
 def _number(plain: dict[str, Any], model: str, path: str) -> int | None:
     value = plain.get(path.rpartition(".")[2])
     if value is None or (type(value) is int and value >= 0):
@@ -283,7 +320,7 @@ def _rest(text: str, model: str, wanted: Roles) -> dict[str, Any]:
             found[key] = {k: v for k, v in section.items() if k not in ("version", share)}
             if not found[key]:
                 del found[key]
-    for key in ("stable", "previous"):
+    for key in ("stable", "previous", "floors"):
         found.pop(key, None)
     return content
 

@@ -220,6 +220,7 @@ class Stack:
             0 if canary is None else int(found.get("weight") or 0),
             None if previous is None else int(previous),
             (int(shadow["version"]), int(shadow.get("percent", 100))) if shadow else None,
+            tuple(sorted((int(key), int(n)) for key, n in (found.get("floors") or {}).items())),
         )
 
     def _unlock(self, log: Log, until: float) -> None:

@@ -46,7 +46,12 @@ def put(text: str, mapping: MappingNode, step: int, key: str, value: Value | Non
 def _flow(value: Value) -> str:
     if isinstance(value, int):
         return str(value)
-    return "{" + ", ".join(f"{key}: {number}" for key, number in value.items()) + "}"
+    return "{" + ", ".join(f"{_key(key)}: {number}" for key, number in value.items()) + "}"
+
+
+def _key(name: str) -> str:
+    """A key as it is written: one that reads as a number is none where only text is a key."""
+    return f'"{name}"' if name.isdecimal() else name
 
 
 def _replace(text: str, name: Node, node: Node, value: Value) -> str:
@@ -69,12 +74,12 @@ def _insert(text: str, mapping: MappingNode, step: int, key: str, value: Value) 
     pairs = [pair for pair in mapping.value if pair[0].value in _FIRST] or mapping.value
     end = _content_end(text, *pairs[0])
     if mapping.flow_style:
-        return f"{text[:end]}, {key}: {_flow(value)}{text[end:]}"
+        return f"{text[:end]}, {_key(key)}: {_flow(value)}{text[end:]}"
     indent = " " * mapping.value[0][0].start_mark.column
-    lines = [f"{indent}{key}: {value}"]
+    lines = [f"{indent}{_key(key)}: {value}"]
     if isinstance(value, Mapping):
-        inner = [f"{indent}{' ' * step}{name}: {number}" for name, number in value.items()]
-        lines = [f"{indent}{key}:", *inner]
+        inner = [f"{indent}{' ' * step}{_key(name)}: {number}" for name, number in value.items()]
+        lines = [f"{indent}{_key(key)}:", *inner]
     at = _line_end(text, end)
     eol = "\r\n" if text[:at].endswith("\r\n") or "\r\n" in text[:end] else "\n"
     if text[:at].endswith("\n"):

@@ -190,6 +190,7 @@ def outcome(walk: Walk) -> str | None:
 def assert_only(walk: Walk, version: int) -> None:
     """Configuration, route, servers, alias and the next preview say: this version, alone."""
     assert roles(walk) == (version, None, None, None)
+    assert "floors" not in shop(walk)
     assert route(walk) == {str(version): 100}
     deployed = walk.objects("deployments", "models", "slipway.dev/model=shop")
     assert [item["metadata"]["name"] for item in deployed] == [f"shop-v{version}"]

@@ -42,6 +42,9 @@ from tests.e2e.rollouts import (
     shop_load,
     slipway,
 )
+from tests.e2e.rollouts import (
+    shop as configured,
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -314,7 +317,10 @@ def test_traffic_that_stops_ends_with_patience(walk: Walk) -> None:
 
 
 def test_blue_green_with_gates_of_ones_own(walk: Walk) -> None:
-    """One step to 100; a query, a person and the predictions must agree; the old one stays warm."""
+    """One step to 100; a query, a person and the predictions must agree; the old one stays warm.
+
+    The canary has as many replicas as stable must have before it gets its first request.
+    """
     gates = [
         {
             "name": "traffic",
@@ -323,11 +329,15 @@ def test_blue_green_with_gates_of_ones_own(walk: Walk) -> None:
         },
         {"name": "sign-off", "approval": True, "before": "promotion"},
     ]
-    serve(walk, steps=[100], gates=gates, predictions={"percent": 50})
+    larger = {"scaling": {"min": 2, "max": 3}, "floors": {str(GOOD): 3}}
+    serve(walk, larger, steps=[100], gates=gates, predictions={"percent": 50})
     with shop_load() as load:
         runner = Runner(walk, "release", "shop", str(OTHER), "--run", "--no-forecast")
+        until("the canary is in service", lambda: roles(walk) == (GOOD, OTHER, 100, None), 200)
+        (server,) = walk.objects("deployments", "models", f"slipway.dev/version={OTHER},{OF_SHOP}")
+        assert server["status"]["readyReplicas"] == 3
+        assert configured(walk)["floors"] == {str(GOOD): 3, str(OTHER): 3}
         until("the approval is waited for", lambda: "sign-off" in shown(walk), 200, 2)
-        assert roles(walk) == (GOOD, OTHER, 100, None)
         refused = slipway(walk, "approve", "shop", "nothing", check=False)
         assert (refused.code, "is no approval gate" in refused.text) == (2, True), refused.text
         slipway(walk, "approve", "shop", "sign-off")
@@ -336,6 +346,9 @@ def test_blue_green_with_gates_of_ones_own(walk: Walk) -> None:
     load.assert_no_failure()
     note(walk, "blue-green", load, OTHER)
     assert_only(walk, OTHER)
+
+
+OF_SHOP = "slipway.dev/model=shop"
 
 
 def shown(walk: Walk) -> str:

@@ -249,6 +249,12 @@ def test_a_floor_changes_the_autoscaler_alone(kind: str, least: str, scaling: Sc
         assert program.one(kind, "churn-v2-autoscaler").inputs["spec"][least] == replicas
 
 
+def test_a_floor_is_of_a_version_and_changes_no_pod(deploy: Deploy) -> None:
+    before = deploy(models={"churn": model()})
+    after = deploy(models={"churn": model() | {"floors": {"2": 5, "9": 3}}})
+    assert changed(before, after) == ["churn-v2-autoscaler"]
+
+
 def test_keda() -> None:
     program = run(lambda: Keda("keda", KedaArgs(KedaSettings(), "models", prometheus.peer())))
     assert names(program) == {

@@ -319,15 +319,35 @@ def test_the_whole_is_what_settings_take() -> None:
     assert of_stack(whole(odd)).registry == "5000"
 
 
+def test_floors_are_keyed_by_text_as_pulumi_wants_it() -> None:
+    text = with_roles(COMMENTED, "churn", Roles(1, 2, 10, floors=((1, 6), (2, 3))))
+    assert changed(COMMENTED, text) == [
+        "+             floors:",
+        '+                 "1": 6',
+        '+                 "2": 3',
+    ]
+    raised = with_roles(text, "churn", Roles(1, 2, 10, floors=((1, 6), (2, 6))))
+    assert changed(text, raised) == ['-                 "2": 3', '+                 "2": 6']
+    assert with_roles(raised, "churn", Roles(1, 2, 10)) == COMMENTED
+    flow = with_roles(DESIGN, "churn", Roles(1, 2, 10, None, (3, 50), ((1, 6),)))
+    assert changed(DESIGN, flow) == ["+       floors:", '+         "1": 6']
+    by_hand = "config: {slipway:models: {churn: {stable: 1, floors: {1: 4, '3': 2}}}}"
+    assert roles(by_hand, "churn").floors == ((1, 4), (3, 2))
+    assert of_stack(whole(flow) | {"slipway:registry": "r", "slipway:context": "c"}).models[
+        "churn"
+    ].floors == {1: 6}
+
+
 versions = st.integers(1, 10**10)
 wanted_roles = st.builds(
-    lambda stable, canary, previous, shadow: Roles(
-        stable, *(canary or (None, 0)), previous, shadow
+    lambda stable, canary, previous, shadow, floors: Roles(
+        stable, *(canary or (None, 0)), previous, shadow, tuple(sorted(floors.items()))
     ),
     versions,
     st.none() | st.tuples(versions, st.integers(0, 100)),
     st.none() | versions,
     st.none() | st.tuples(versions, st.integers(1, 100)),
+    st.dictionaries(versions, st.integers(1, 500), max_size=3),
 )
 
 

@@ -5,6 +5,7 @@ state. The decisions, the journal and the gate are the real ones.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from rollout.driver import Driver
 from rollout.interfaces import World
 from rollout.journal import Rollout
 from rollout.judge.evidence import Block, Counts, Reading
+from rollout.judge.floor import Size
 from settings_rollout import Rollout as Rules
 
 START = 1_000_000.0
@@ -59,6 +61,11 @@ class Machine:
     updates: int = 0
     destroyed: bool = False
     said: list[str] = field(default_factory=list)
+    busy: int = 2
+    """Replicas that stable's autoscaler has without a floor."""
+    room: int = 100
+    """Replicas of version 2 that the nodes have room for."""
+    counted: bool = True
 
     def moment(self) -> None:
         self.moments += 1
@@ -157,6 +164,22 @@ class Machine:
             counts(total - to_canary, self.error_rate, 0.0),
         )
 
+    def have(self, version: int) -> int:
+        """The ready replicas: an autoscaler takes 20 s to follow a floor."""
+        known = [roles for at, roles in self.history if at <= self.time - 20] or [Roles(stable=1)]
+        floor = dict(known[-1].floors).get(version, 0)
+        plain = self.busy if version == self.cluster.stable else 2
+        return min(max(plain, floor), self.room if version == 2 else 100)
+
+    def ready(self, rollout: Rollout, version: int) -> int | str:
+        return self.have(version) if self.counted else "nobody counts replicas"
+
+    def size(self, rollout: Rollout) -> Size | str:
+        if not self.counted:
+            return "nobody counts replicas"
+        canary = self.have(2) if self.file.canary else 0
+        return Size(self.have(rollout.stable), canary, 2, 10)
+
     # Clock
 
     def now(self) -> float:
@@ -179,7 +202,7 @@ class Machine:
         )
 
     def driver(self, checks: Any = lambda rollout, advancing: ()) -> Driver:
-        world = World(self, self, self, self, self, checks, self.said.append)
+        world = World(self, self, self, self, self, checks, self.ready, self.size, self.said.append)
         return Driver(world, journal.rollouts(self.entries()), "me")
 
     def begin(
@@ -736,8 +759,130 @@ def test_pausing_what_was_never_deployed_deploys_nothing(machine: Machine) -> No
 def test_a_lost_lease_ends_it_before_the_next_act(machine: Machine) -> None:
     from rollout.driver import LeaseLostError
 
-    world = World(machine, machine, machine, machine, machine, lambda *_: (), machine.said.append)
+    world = World(
+        machine,
+        machine,
+        machine,
+        machine,
+        machine,
+        lambda *_: (),
+        machine.ready,
+        machine.size,
+        machine.said.append,
+    )
     driver = Driver(world, journal.rollouts(machine.entries()), "me", lambda: False)
     with pytest.raises(LeaseLostError, match="lease"):
         driver.run(lambda rollout: False)
     assert machine.updates == 0
+
+
+# Replicas before traffic
+
+
+def sizes(machine: Machine) -> list[tuple[int, dict[int, int]]]:
+    """The canary's weight and the floors of each update."""
+    return [
+        (100 if roles.stable == 2 else roles.weight, dict(roles.floors))
+        for _, roles in machine.history
+    ]
+
+
+def changes(found: list[Any]) -> list[Any]:
+    """The list without repetitions."""
+    return [each for each, after in itertools.pairwise([*found, None]) if each != after]
+
+
+def test_the_canary_has_its_replicas_before_its_traffic_and_stable_keeps_its_own() -> None:
+    machine = Machine(busy=6)
+    machine.begin()
+    rollout = machine.run()
+    machine.assert_promoted(rollout)
+    assert sizes(machine) == [
+        (0, {}),
+        (5, {1: 6}),
+        (25, {1: 6}),
+        (25, {1: 6, 2: 6}),
+        (100, {1: 6, 2: 6}),
+        (100, {1: 6, 2: 6}),  # promoted
+        (100, {}),
+    ]
+    raised, moved = [at for at, roles in machine.history if dict(roles.floors).get(2) == 6][:2]
+    assert moved >= raised + 20, "traffic came before the replicas"
+
+
+def test_blue_green_waits_for_as_many_replicas_as_stable_has() -> None:
+    machine = Machine(busy=5)
+    machine.begin(RULES.model_copy(update={"steps": [100]}))
+    machine.assert_promoted(machine.run())
+    assert sizes(machine)[:3] == [(0, {}), (0, {1: 5, 2: 5}), (100, {1: 5, 2: 5})]
+
+
+def test_a_rollback_finds_stable_as_large_as_it_was() -> None:
+    machine = Machine(busy=6)
+    machine.begin()
+    to_window(machine)
+    machine.busy = 2
+    machine.canary_error_rate = 0.4
+    rollout = machine.run()
+    machine.assert_rolled_back(rollout)
+    assert sizes(machine)[-3:] == [(0, {1: 6, 2: 6}), (0, {1: 6}), (0, {})]
+    kept, gone = (at for at, _ in machine.history[-2:])
+    assert gone >= kept + 60, "the autoscaler has not seen what stable bears again"
+
+
+def test_no_room_for_the_replicas_takes_the_step_back() -> None:
+    machine = Machine(busy=6, room=4)
+    machine.begin()
+    rollout = machine.run()
+    machine.assert_rolled_back(rollout)
+    assert machine.weights() == [0, 5, 25, 0]
+    assert rollout.decision is not None
+    assert "version 2 has 4 replicas ready, and needs 6" in rollout.decision.why
+
+
+def test_a_canary_that_turns_bad_while_replicas_come_is_rolled_back() -> None:
+    machine = Machine(busy=6, room=4)
+    machine.begin()
+    machine.driver().run(lambda rollout: rollout.weight == 25 and not rollout.pending)
+    machine.at[machine.time + 40] = lambda: setattr(machine, "canary_error_rate", 0.5)
+    rollout = machine.run()
+    machine.assert_rolled_back(rollout)
+    assert rollout.decision is not None
+    assert "errors" in rollout.decision.why or "failures" in rollout.decision.why
+
+
+def test_an_order_ends_the_wait_for_replicas() -> None:
+    machine = Machine(busy=6, room=4)
+    machine.begin()
+    driver = machine.driver()
+    driver.run(lambda rollout: rollout.weight == 25 and not rollout.pending)
+    machine.at[machine.time + 60] = lambda: machine.order("rollback")
+    rollout = machine.run()
+    machine.assert_rolled_back(rollout)
+    assert rollout.decision is not None
+    assert rollout.decision.why == "ordered by ada"
+
+
+def test_where_nobody_counts_replicas_steps_are_taken_without_floors(machine: Machine) -> None:
+    machine.counted = False
+    machine.busy = 6
+    machine.assert_promoted(machine.run())
+    assert all(not floors for _, floors in sizes(machine))
+    assert any("left to the autoscalers: nobody counts" in line for line in machine.said)
+
+
+@pytest.mark.parametrize("bad", [False, True])
+def test_a_kill_between_any_two_acts_changes_nothing_of_the_floors(bad: bool) -> None:
+    def busy() -> Machine:
+        machine = Machine(busy=6, canary_error_rate=0.2 if bad else 0.01)
+        machine.begin(RULES.model_copy(update={"steps": [50, 100]}))
+        return machine
+
+    calm = busy()
+    calm.run()
+    for moment in range(2, calm.moments + 1):
+        machine = busy()
+        machine.kill_at = moment
+        rollout = machine.run_in_spite_of_kills()
+        (machine.assert_rolled_back if bad else machine.assert_promoted)(rollout)
+        assert changes(sizes(machine)) == changes(sizes(calm)), moment

@@ -330,6 +330,14 @@ def test_ready_where_a_pod_is_scraped() -> None:
     assert asking('{"status":"success","data":{"result":[{}]}}', lambda it: it.ready("churn", 2))
 
 
+def test_replicas_are_those_that_kube_state_metrics_calls_ready() -> None:
+    assert asking(vector("3"), lambda it: it.replicas("churn", 2)) == 3
+    with pytest.raises(PrometheusError, match="replicas_ready of deployment churn-v2"):
+        asking(vector(), lambda it: it.replicas("churn", 2))
+    with pytest.raises(PrometheusError, match="no JSON of its API"):
+        asking(broken, lambda it: it.replicas("churn", 2))
+
+
 def test_rates_of_the_time_since_the_version_was_first_scraped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

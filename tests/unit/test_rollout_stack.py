@@ -50,6 +50,7 @@ pulumi.export("models", {
         "canary": (model.get("canary") or {}).get("version"),
         "weight": (model.get("canary") or {}).get("weight", 0),
         "shadow": (model.get("shadow") or {}).get("version"),
+        "floors": model.get("floors"),
     }
     for name, model in models.items()
 })
@@ -125,14 +126,14 @@ def test_a_step_is_written_deployed_and_read_back(project: Path) -> None:
     assert stack.deployed("iris") is None
     assert stack.preview() == []
 
-    stack.write_roles("churn", Roles(1, 3, 25, None, (4, 30)))
+    stack.write_roles("churn", Roles(1, 3, 25, None, (4, 30), ((1, 6), (3, 2))))
     assert "stable: 1   # since March" in stack.file.read_text()
     changes = stack.preview()
     assert ("create", "slipway:index:ModelServer", "churn-v3") in changes
     assert ("delete", "slipway:index:ModelServer", "churn-v2") in changes
     assert stack.deployed("churn") == Roles(1, 2, 10)
     stack.update(no_log)
-    assert stack.deployed("churn") == Roles(1, 3, 25, None, (4, 30))
+    assert stack.deployed("churn") == Roles(1, 3, 25, None, (4, 30), ((1, 6), (3, 2)))
     assert "s3cr3t" not in json.dumps(stack.outputs())
 
 

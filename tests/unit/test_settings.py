@@ -133,7 +133,7 @@ STABLE_TEXT = (
 )
 NAME = "is not a model's name here: a DNS label of a-z, 0-9 and '-' that starts with a letter"
 MODEL_KEYS = (
-    "allow_pickle, canary, objectives, previous, resources, rollout, scaling, shadow, stable, "
+    "allow_pickle, canary, floors, objectives, previous, resources, rollout, scaling, shadow, stable, "
     "sticky"
 )
 CPU = "is not a quantity of CPU such as 250m or 2"

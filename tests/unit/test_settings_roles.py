@@ -57,6 +57,16 @@ def told(rollout: Any, line: str) -> None:
             {"shadow": {"version": 2, "percent": 0}},
             "shadow.percent: 0 is not a whole percentage from 1 to 100",
         ),
+        (
+            {"floors": {"x": 3}},
+            'floors.x: "x" is not a version: a whole number from 1 to 2147483647; '
+            "resolve an alias to its version first (MLflow's get_model_version_by_alias)",
+        ),
+        (
+            {"floors": {"1": 0}},
+            "floors.1: 0 is not a whole number of replicas from 1 to 500",
+        ),
+        ({"floors": 3}, "floors: 3 is not an object"),
         ({"sticky": {}}, "sticky: {} takes one of header and cookie"),
         ({"sticky": {"ttl": "1h"}}, 'sticky: {"ttl": "1h"} takes one of header and cookie'),
         (
