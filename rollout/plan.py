@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 CHAMPION = "champion"
 GATE = "the gate"
 SETTLE_SECONDS = 60.0
-"""How long floors stay once a version has more traffic, for its autoscaler to see that: it looks every
-15 s, at requests and CPU of up to the last minute.
+"""How long floors stay once a version has more traffic, for its autoscaler to see that: it looks
+every 15 s, at requests and CPU of up to the last minute.
 """
 
 # Orders that move a rollout, which one that is stopped takes too.

@@ -133,8 +133,8 @@ STABLE_TEXT = (
 )
 NAME = "is not a model's name here: a DNS label of a-z, 0-9 and '-' that starts with a letter"
 MODEL_KEYS = (
-    "allow_pickle, canary, floors, objectives, previous, resources, rollout, scaling, shadow, stable, "
-    "sticky"
+    "allow_pickle, canary, floors, objectives, previous, resources, rollout, scaling, shadow, "
+    "stable, sticky"
 )
 CPU = "is not a quantity of CPU such as 250m or 2"
 MEMORY = "is not a quantity of bytes such as 512Mi or 2Gi, of 16Mi at least"
