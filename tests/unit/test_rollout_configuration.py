@@ -351,7 +351,7 @@ wanted_roles = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.sampled_from([DEV, COMMENTED, DESIGN, COMMENTED.replace("\n", "\r\n"), plain()]),
     st.lists(wanted_roles, min_size=1, max_size=4),
