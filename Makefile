@@ -2,6 +2,8 @@
 PYTHON ?= python3
 WHERE = $(if $(CONTEXT),--context '$(CONTEXT)') $(if $(REGISTRY),--registry '$(REGISTRY)')
 VENV = .venv/bin
+# Two at a time, for none of them knows another; end to end there is one cluster, and one order.
+TESTS = tests/unit tests/program serving_image/tests
 
 .PHONY: help up down env test check bench bench-updates tools status
 help:
@@ -19,7 +21,8 @@ up down env tools status:
 	@$(PYTHON) -m local $@ $(WHERE)
 
 test: tools
-	@$(VENV)/python -m pytest
+	@$(VENV)/python -m pytest --numprocesses 2 --dist loadfile --durations 10 $(TESTS)
+	@$(VENV)/python -m pytest --durations 20 tests/e2e
 
 check: tools
 	@$(VENV)/ruff format --check . && $(VENV)/ruff check . && $(VENV)/mypy

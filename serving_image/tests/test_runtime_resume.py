@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,12 @@ def broken_off(wire: Any, out: Path, budget: int) -> None:
     line = [sys.executable, "-m", "slipway_runtime.fetch", "--model", "large", "--version", "1"]
     process = subprocess.Popen([*line, "--out", str(out)], env=env)
     assert wire.stalled.wait(60)
+    # What has come is in the journal a moment later.
+    journal = out.with_name(f".{out.name}.partial") / "journal"
+    until = time.monotonic() + 10
+    while journal.read_text().count('{"path": "weights"') < budget // PIECE:
+        assert time.monotonic() < until
+        time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.wait()
     wire.cut()
