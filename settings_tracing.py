@@ -12,23 +12,22 @@ from pydantic_core import PydanticCustomError
 from settings_types import Section, TracePercent
 
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-_ENDPOINT = re.compile(rf"https?://({_LABEL}\.)+[a-z]([-a-z0-9]*[a-z0-9])?(:\d{{1,5}})?/?")
+_ENDPOINT = re.compile(
+    rf"https?://({_LABEL}\.)+[a-z]([-a-z0-9]*[a-z0-9])?(:(?P<port>\d{{1,5}}))?/?"
+)
 _INSIDE = re.compile(rf"(?P<name>{_LABEL})\.(?P<namespace>{_LABEL})\.svc(\.cluster\.local)?")
 _PORTS = {"http": 80, "https": 443}
 
 
 def _endpoint(value: object) -> object:
-    if (
-        not isinstance(value, str)
-        or not _ENDPOINT.fullmatch(value)
-        or not 0 < (urlsplit(value).port or 1) < 2**16
-    ):
+    found = _ENDPOINT.fullmatch(value) if isinstance(value, str) else None
+    if found is None or not 0 < int(found["port"] or 1) < 2**16:
         raise PydanticCustomError(
             "slipway",
             "is not a URL such as http://collector.observability.svc:4318: a host by its full "
             "name, no user, no path",
         )
-    return value.rstrip("/")
+    return found[0].rstrip("/")
 
 
 class Tracing(Section):
