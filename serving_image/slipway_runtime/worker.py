@@ -10,7 +10,8 @@ another worker already serves: then it takes connections only once its own model
 
 When the server says stop, readiness turns 503 and requests are still answered for
 ``DRAIN_SECONDS``; then it stops listening, finishes the requests in flight within ``GRACE_SECONDS``
-and exits 0. Said twice, it skips what is left of the drain. Exit code 78: its model does not load.
+and exits 0. Said twice, it skips what is left of the drain. Exit code 78: its model does not load,
+or a setting is not allowed.
 """
 
 import asyncio
@@ -40,7 +41,7 @@ from slipway_runtime.fast import FastPath
 from slipway_runtime.hot import HotProtocol
 from slipway_runtime.processes import CANNOT_RUN, STOP, begin_child
 from slipway_runtime.remote import Remote
-from slipway_runtime.settings import ServerSettings
+from slipway_runtime.settings import ServerSettings, SettingsError
 from slipway_runtime.trace_context import Step, current
 
 if TYPE_CHECKING:
@@ -318,8 +319,13 @@ def main() -> int:
     listener = socket.socket(fileno=int(os.environ["SLIPWAY_LISTEN_FD"]))
     board = Board.open(Path(os.environ["SLIPWAY_BOARD"]))
     place = int(os.environ["SLIPWAY_PLACE"])
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(serve(settings, listener, os.environ["SLIPWAY_SOCKET"], board, place))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(serve(settings, listener, os.environ["SLIPWAY_SOCKET"], board, place))
+    except SettingsError as error:
+        _log.error(str(error))
+        logs.write_termination_message(str(error))
+        return CANNOT_RUN
 
 
 if __name__ == "__main__":

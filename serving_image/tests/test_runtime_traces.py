@@ -405,6 +405,15 @@ def test_settings() -> None:
             ServerSettings.from_env(required | {"OTEL_EXPORTER_OTLP_ENDPOINT": bad})
 
 
+def test_variables_that_contradict_each_other(linear: Path, tmp_path: Path) -> None:
+    """One line says so, and the server ends."""
+    told = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_BSP_MAX_QUEUE_SIZE": "8"}
+    with serving(linear, tmp_path / "log", **told) as running:
+        assert running.process.wait(60) == 1
+        (line,) = [line for line in running.events() if line["level"] == "error"]
+        assert line["event"].startswith("OTEL_BSP_* and OTEL_EXPORTER_OTLP_*: ")
+
+
 @given(st.integers(1, 2**128 - 1), st.integers(1, 2**64 - 1), st.integers(0, 255))
 def test_traceparent(trace_id: int, span_id: int, flags: int) -> None:
     """Every valid one is understood; of another version, what follows the flags is let pass."""
