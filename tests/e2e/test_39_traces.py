@@ -235,7 +235,8 @@ def test_a_collector_that_is_gone_harms_nobody(walk: Walk) -> None:
     walk.note("traces: p50 with the collector " + ", without ".join(
         f"{what}: {seconds * 1000:.1f} ms" for what, seconds in times.items()
     ))  # fmt: skip
-    assert max(times.values()) < times["there"] + 0.05
+    # Who waited for a collector would wait a second to connect, or five for its answer.
+    assert max(times.values()) < 0.5, times
 
 
 def test_switched_off_it_is_as_before(walk: Walk) -> None:
