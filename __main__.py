@@ -38,7 +38,7 @@ if stack.monitoring == "bundled":
     own = c.IsolatedNamespace("monitoring", c.IsolatedNamespaceArgs("monitoring"), after())
     monitoring = own.namespace
 scraper = c.scraper(stack, monitoring)
-edge = c.IstioMeshArgs(stack.istio, stack.gateway, scraper, serving)
+edge = c.IstioMeshArgs(stack.istio, stack.gateway, scraper, serving, stack.tracing)
 mesh = c.IstioMesh("mesh", edge, after())
 image = c.ServingImage("serving", c.ServingImageArgs(stack.registry, stack.builder), after()).ref
 
@@ -64,7 +64,7 @@ watch = c.Observability("observability", watched, after())
 
 # For each model a server for each version, and a route that splits the requests among them.
 home = c.Surroundings(
-    serving, image, mlflow.tracking_uri, registry, scraper, watch.inside_url, keda
+    serving, image, mlflow.tracking_uri, registry, scraper, watch.inside_url, keda, stack.tracing
 )
 for name, model in stack.models.items():
     servers: dict[int, c.ModelServer] = {}

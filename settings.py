@@ -20,6 +20,7 @@ from settings_monitoring import Alerts, Grafana, Objectives, Operator, Prometheu
 from settings_platform import ArtifactBucketSettings, Images, Istio, Mlflow
 from settings_rollout import Rollout, Sticky
 from settings_scaling import Keda, Scaling
+from settings_tracing import Tracing
 from settings_types import (
     Count,
     Cpu,
@@ -143,6 +144,7 @@ class Settings(Section):
     operator: Operator = Operator()
     alerts: Alerts = Alerts()
     grafana: Grafana = Grafana()
+    tracing: Tracing = Tracing()
     istio: Istio = Istio()
     keda: Keda = Keda()
     images: Images = Images()

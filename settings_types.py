@@ -231,6 +231,7 @@ Objective = Annotated[
         "than 95 none for an alert",
     ),
 ]
+TracePercent = Annotated[float, _number(0.01, 100, "is not a percentage from 0.01 to 100")]
 Gpus = Annotated[int, _whole(0, 64, "a whole number of GPUs")]
 NodePort = Annotated[int, _whole(30000, 32767, "a port")]
 ModelName = Annotated[str, BeforeValidator(_model_name)]

@@ -11,7 +11,9 @@ from pulumi_kubernetes.networking.v1 import NetworkPolicy
 
 from settings_exposure import Exposure
 from settings_platform import Istio
+from settings_tracing import Tracing
 
+from .gateway_tracing import GatewayTracing, GatewayTracingArgs
 from .isolated_namespace import IsolatedNamespace, IsolatedNamespaceArgs
 from .manifests import common, prometheus
 from .manifests import istio as manifests
@@ -26,13 +28,15 @@ class IstioMeshArgs:
 
     istio: where the charts lie and which images they run. exposure: how the gateway is reached.
     scraper: the peer that reads the gateway's metrics, as a NetworkPolicy names it.
-    served_namespace: whose Services the gateway counts the answers of.
+    served_namespace: whose Services the gateway counts the answers of. tracing: where traces go,
+    if anywhere.
     """
 
     istio: Istio = field(default_factory=Istio)
     exposure: Exposure = field(default_factory=Exposure)
     scraper: common.Manifest = field(default_factory=prometheus.peer)
     served_namespace: pulumi.Input[str] = "models"
+    tracing: Tracing = field(default_factory=Tracing)
 
 
 class IstioMesh(pulumi.ComponentResource):
@@ -98,7 +102,7 @@ class IstioMesh(pulumi.ComponentResource):
             "istiod",
             "istio-control/istio-discovery",
             system.namespace,
-            manifests.istiod_values(args.istio),
+            manifests.istiod_values(args.istio, args.tracing.collector),
             base,
         )
         edge = release(
@@ -126,6 +130,11 @@ class IstioMesh(pulumi.ComponentResource):
             spec=manifests.fail_open(),
             opts=child(self, [istiod, edge]),
         )
+        if collector := args.tracing.collector:
+            traced = GatewayTracingArgs(
+                ingress.namespace, collector, args.tracing.sample, (istiod, edge)
+            )
+            GatewayTracing(f"{name}-tracing", traced, parent)
         self.ingress_namespace = ingress.namespace
         self.gateway = pulumi.Output.concat(ingress.namespace, "/", manifests.GATEWAY)
         inside = pulumi.Output.concat(

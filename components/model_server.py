@@ -14,6 +14,7 @@ from pulumi_kubernetes.policy.v1 import PodDisruptionBudget
 
 from settings import Resources
 from settings_scaling import Scaling
+from settings_tracing import Tracing
 
 from .manifests import autoscaler, common, comparer, istio, mlflow, network
 from .manifests import model_server as manifests
@@ -27,7 +28,8 @@ class Surroundings:
     namespace: where they run. image: the serving image. tracking_uri: the MLflow that versions
     are fetched from, in tracking_namespace. scraper: the peer that reads their metrics.
     prometheus_url: where KEDA's operator asks Prometheus, inside the cluster and without a path.
-    keda: what ScaledObjects depend on, where a model scales by requests.
+    keda: what ScaledObjects depend on, where a model scales by requests. tracing: where traces
+    go, if anywhere.
     """
 
     namespace: pulumi.Input[str]
@@ -37,6 +39,7 @@ class Surroundings:
     scraper: common.Manifest
     prometheus_url: pulumi.Input[str]
     keda: pulumi.Resource | None = None
+    tracing: Tracing = field(default_factory=Tracing)
 
     @property
     def clients(self) -> list[common.Manifest]:
@@ -93,6 +96,7 @@ class ModelServer(pulumi.ComponentResource):
             args.scaling,
             args.allow_pickle,
             args.floor,
+            around.tracing.collector,
         )
         metadata = common.metadata(server.name, around.namespace, server.labels)
 

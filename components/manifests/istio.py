@@ -7,8 +7,9 @@ import re
 
 from settings_exposure import Exposure
 from settings_platform import Istio
+from settings_tracing import Collector
 
-from . import network
+from . import network, tracing
 from .common import Manifest, Text
 from .model_server import SERVICE_PORT
 
@@ -32,10 +33,11 @@ def base_values() -> Manifest:
     return {"global": {"istioNamespace": SYSTEM_NAMESPACE}, "defaultRevision": "default"}
 
 
-def istiod_values(istio: Istio) -> Manifest:
+def istiod_values(istio: Istio, collector: Collector | None = None) -> Manifest:
     """Values of chart `istio-discovery`: the control plane, without telemetry filters that a
-    stock Envoy lacks.
+    stock Envoy lacks. `collector`: of traces, where there is one.
     """
+    providers = [tracing.provider(collector, INGRESS_NAMESPACE)] if collector else []
     return {
         "autoscaleEnabled": False,
         "replicaCount": 1,
@@ -49,11 +51,12 @@ def istiod_values(istio: Istio) -> Manifest:
         "meshConfig": {
             "defaultProviders": {},
             "enablePrometheusMerge": False,
-            # Nothing collects traces. Sampling them would also rewrite some of the requests' ids,
-            # which name clients (see `route.sticky_filter`).
+            # Nothing is traced but what a Telemetry says (see `tracing`): sampling would rewrite
+            # some of the requests' ids, which name clients (see `route.sticky_filter`).
             "enableTracing": False,
             # A path that hides behind escapes or doubled slashes is plain before any route sees it.
             "pathNormalization": {"normalization": "DECODE_AND_MERGE_SLASHES"},
+            **({"extensionProviders": providers} if providers else {}),
         },
         "global": {
             "hub": istio.hub,

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from settings import Resources
 from settings_scaling import Scaling
+from settings_tracing import Collector
 from settings_types import cpu_millis
 
-from . import common, network
+from . import common, network, tracing
 from .common import MODEL_LABEL, VERSION_LABEL, Manifest, Text
 
 PORT = 8080
@@ -34,6 +35,7 @@ class Server:
     """The pure part of a model server: what its manifests are made from.
 
     floor: replicas at least, whatever `scaling.min` says; None means no floor but that.
+    collector: of traces; None where there is none.
     """
 
     model: str
@@ -42,6 +44,7 @@ class Server:
     scaling: Scaling
     allow_pickle: bool = False
     floor: int | None = None
+    collector: Collector | None = None
 
     @property
     def name(self) -> str:
@@ -153,7 +156,8 @@ def pod(server: Server, image: Text, tracking_uri: Text) -> Manifest:
                         "HOME": common.TMP,
                     }
                     | ({"ALLOW_PICKLE": "true"} if server.allow_pickle else {})
-                ),
+                )
+                + (tracing.environment(server.collector, server.name) if server.collector else []),
                 ports=[{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
                 resources=resources(server.resources, gpu=True),
                 startupProbe=common.http_probe(
@@ -205,8 +209,11 @@ def disruption_budget(server: Server) -> Manifest:
 def network_policy(
     server: Server, clients: list[Manifest], tracking: Manifest, tracking_port: int
 ) -> Manifest:
-    """The spec of the NetworkPolicy: in from `clients`, out to the name server and to MLflow."""
-    out = network.egress([{"to": [tracking], "ports": [network.tcp(tracking_port)]}])
+    """The spec of the NetworkPolicy: in from `clients`, out to the name server, to MLflow and to
+    the collector of traces, if there is one.
+    """
+    traces = [tracing.way_out(server.collector)] if server.collector else []
+    out = network.egress([{"to": [tracking], "ports": [network.tcp(tracking_port)]}, *traces])
     return network.ingress(server.selector, PORT, clients) | out
 
 

@@ -25,6 +25,8 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 from starlette.applications import Starlette
@@ -42,6 +44,7 @@ from slipway_runtime.extract import Matrix
 from slipway_runtime.fast import FastPath
 from slipway_runtime.metrics import Metrics
 from slipway_runtime.settings import ServerSettings
+from slipway_runtime.trace_context import answered_by_compiled, current, steps_of_request
 
 _T = TypeVar("_T")
 
@@ -160,9 +163,11 @@ class ModelServer:
             self.check_values(body, b"\n" if (content_type or "").startswith("text/") else b"[")
             if self.fast is not None and content_type == _JSON:
                 # A body that `hot` left over is large or not plain: off the event loop with it.
-                answered = await self.in_thread(quietly, self.fast.answered, body)
+                steps = steps_of_request()
+                answered = await self.in_thread(quietly, self.fast.answered, body, False, steps)
                 if answered is not None:
                     content, matrix, outputs = answered
+                    answered_by_compiled(len(matrix), steps)
                     self.metrics.by_compiled.inc()
                     self.observe(matrix, outputs, places=True)
                     return Response(content, media_type=_JSON)
@@ -179,6 +184,9 @@ class ModelServer:
     async def in_thread(self, function: Callable[..., _T], *arguments: Any) -> _T:
         """Returns what a function returns, called off the event loop."""
         loop = asyncio.get_running_loop()
+        if current.get() is not None:
+            # What is logged there belongs to the trace too.
+            function = partial(copy_context().run, function)
         return await loop.run_in_executor(self._threads, function, *arguments)
 
     async def predicting(
@@ -225,6 +233,8 @@ class ModelServer:
                 headers = {"x-request-id": request_id} | failure.headers
                 content = error_body(failure, request_id)
                 response = JSONResponse(content, failure.status, headers)
+            if error is not None and (trace := current.get()) is not None:
+                trace.error = error
             now = time.perf_counter()
             self.metrics.answered(now - (now if received is None else received), error)
             return response

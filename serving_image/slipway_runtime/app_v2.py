@@ -25,6 +25,7 @@ from slipway_runtime import v2
 from slipway_runtime.app import ModelServer, quietly
 from slipway_runtime.errors import RequestError
 from slipway_runtime.modelfile import ModelFile
+from slipway_runtime.trace_context import answered_by_compiled, steps_of_request
 
 LENGTH_HEADER: Final = "inference-header-content-length"
 _BINARY: Final = "application/octet-stream"
@@ -106,9 +107,13 @@ class _Endpoints:
             self._server.check_values(memoryview(body)[:length])
             answer = None
             if (fast := self._server.fast) is not None:
-                inferred = await self._server.in_thread(quietly, fast.inferred, body, length)
+                steps = steps_of_request()
+                inferred = await self._server.in_thread(
+                    quietly, fast.inferred, body, length, False, steps
+                )
                 if inferred is not None:
                     answer, matrix, outputs = inferred
+                    answered_by_compiled(len(matrix), steps)
                     self._server.metrics.by_compiled.inc()
                     self._server.observe(matrix, outputs)
             if answer is None:

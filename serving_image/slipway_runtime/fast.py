@@ -13,6 +13,7 @@ import orjson
 from slipway_runtime import v2
 from slipway_runtime.compiled import Array, Compiled
 from slipway_runtime.extract import Extractor, Matrix
+from slipway_runtime.trace_context import UNTOLD, Steps
 
 INFER: Final = "infer"
 """The Open Inference Protocol, beside the formats of `extract.FORMATS`."""
@@ -73,12 +74,19 @@ class FastPath:
         answered = self.answered(body, in_line)
         return None if answered is None else answered[0]
 
-    def answered(self, body: bytes, in_line: bool = False) -> tuple[bytes, Matrix, Array] | None:
-        """Returns what `answer` does, the request's matrix and the outputs as `predicted` does."""
+    def answered(
+        self, body: bytes, in_line: bool = False, steps: Steps = UNTOLD
+    ) -> tuple[bytes, Matrix, Array] | None:
+        """Returns what `answer` does, the request's matrix and the outputs as `predicted` does.
+
+        How long it took goes to ``steps``.
+        """
         matrix = self.extract(body)
         if matrix is None or (in_line and len(matrix) > self.most_rows):
             return None
+        steps.done("parse")
         answers, matrix, outputs = self.predicted([matrix])
+        steps.done("predict")
         return answers[0], matrix, outputs
 
     def extract(self, body: bytes) -> Matrix | None:
@@ -137,9 +145,16 @@ class FastPath:
         return None if inferred is None else inferred[0]
 
     def inferred(
-        self, body: bytes, header_length: int | None, in_line: bool = False
+        self,
+        body: bytes,
+        header_length: int | None,
+        in_line: bool = False,
+        steps: Steps = UNTOLD,
     ) -> tuple[tuple[bytes, int | None], Matrix, Array] | None:
-        """Returns what `infer` does, the request's matrix and the model's predictions."""
+        """Returns what `infer` does, the request's matrix and the model's predictions.
+
+        How long it took goes to ``steps``.
+        """
         names = self.extractor.names
         if not self._infers:
             return None
@@ -149,9 +164,12 @@ class FastPath:
         matrix = v2.matrix(request, names, self.extractor.kinds)
         if matrix is None or (in_line and len(matrix) > self.most_rows):
             return None
+        steps.done("parse")
         prediction = self._predict(matrix)
-        outputs = v2.outputs_of(prediction)
-        return v2.encode(outputs, request, *self._model), matrix, prediction
+        steps.done("predict")
+        answer = v2.encode(v2.outputs_of(prediction), request, *self._model)
+        steps.done("serialise")
+        return answer, matrix, prediction
 
     def predict(self, matrix: Matrix) -> Array:
         """Returns the predictions for a matrix of shape (rows, columns) in the signature's order.

@@ -1,7 +1,8 @@
 """Structured logs: one JSON object a line on standard output.
 
-Fields: ``time`` (RFC 3339, UTC), ``level``, ``event``, then whatever the event carries. Only start,
-ready, errors and stop are logged; requests are counted in the metrics instead.
+Fields: ``time`` (RFC 3339, UTC), ``level``, ``event``, then whatever the event carries, and
+``trace_id`` and ``span_id`` where it is about a request whose trace is sampled. Only start, ready,
+errors and stop are logged; requests are counted in the metrics instead.
 
 An exception is logged as its type and its call stack, without its message and without source lines:
 messages of a model's libraries quote the values they choke on, and those belong to the client.
@@ -17,6 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final
+
+from slipway_runtime.trace_context import current
 
 _STANDARD_FIELDS: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 _STACK_DEPTH: Final = 12
@@ -40,6 +43,8 @@ class JsonFormatter(logging.Formatter):
             "event": record.getMessage(),
         }
         line |= {key: value for key, value in vars(record).items() if key not in _STANDARD_FIELDS}
+        if (trace := current.get()) is not None:
+            line |= trace.ids
         if record.exc_info and record.exc_info[0] is not None:
             line["exception"] = record.exc_info[0].__qualname__
             line["stack"] = describe_stack(record.exc_info[2])

@@ -37,6 +37,7 @@ from slipway_runtime import logs, modelfile, wire
 from slipway_runtime.errors import SERVER_FAULTS, ErrorType, RequestError
 from slipway_runtime.processes import CANNOT_RUN, STOP, begin_child
 from slipway_runtime.settings import ServerSettings, SettingsError
+from slipway_runtime.trace_context import RequestTrace, current, steps_of_request
 
 if TYPE_CHECKING:
     from slipway_runtime.drift import NativeDrift
@@ -168,7 +169,10 @@ class ModelProcess:
         """Answers a question, unless it was taken back; in a thread of the pool."""
         if not future.set_running_or_notify_cancel():
             return
+        ids = frame.meta.get("trace")
+        token = current.set(RequestTrace(ids) if ids else None)
         answer, seen = self._answer(frame)
+        current.reset(token)
         future.set_result(answer)
         # The answer is on its way.
         if seen is not None and self._drift is not None:
@@ -177,15 +181,19 @@ class ModelProcess:
     def _answer(self, frame: wire.Frame) -> tuple[wire.Frame, tuple[Any, Any] | None]:
         """Returns the answer to a question, and the model's input and prediction if it has one."""
         scorer = self._scorer
+        steps = steps_of_request()
         try:
             if scorer is None:
                 raise RequestError(503, "TEMPORARILY_UNAVAILABLE", "It ends.", "not_ready")
             if frame.kind is wire.Kind.INFER:
-                (body, length), *seen = scorer.inferred(frame.payload, frame.meta["header_length"])
-                meta = {"header_length": length}
+                length = frame.meta["header_length"]
+                (body, length), *seen = scorer.inferred(frame.payload, length, steps)
+                meta: dict[str, Any] = {"header_length": length}
             else:
-                body, *seen = scorer.scored(frame.payload, frame.meta["content_type"])
+                body, *seen = scorer.scored(frame.payload, frame.meta["content_type"], steps)
                 meta = {}
+            if current.get() is not None:
+                meta |= {"steps": [list(step) for step in steps], "rows": _rows(seen[0])}
             return wire.Frame(wire.Kind.ANSWER, frame.number, meta, body), (seen[0], seen[1])
         except RequestError as error:
             failure = error
@@ -269,6 +277,14 @@ class ModelProcess:
         """Lets the threads go, without waiting for a prediction that never ends."""
         faulthandler.cancel_dump_traceback_later()
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _rows(data: Any) -> int | None:
+    """Returns how many rows a model's input has, where it is of a kind that has rows."""
+    shape = getattr(data, "shape", None)
+    if shape is not None:
+        return int(shape[0]) if shape else None
+    return len(data) if isinstance(data, list) else None
 
 
 async def serve(settings: ServerSettings, socket: str, scratch: Path) -> None:

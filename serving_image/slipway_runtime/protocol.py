@@ -38,6 +38,7 @@ from mlflow.version import VERSION as MLFLOW_VERSION
 from slipway_runtime import native, v2
 from slipway_runtime.errors import ErrorType, RequestError
 from slipway_runtime.modelfile import ModelFile
+from slipway_runtime.trace_context import UNTOLD, Steps
 
 __all__ = ["MLFLOW_VERSION", "Scorer", "load_model"]
 
@@ -109,10 +110,17 @@ class Scorer:
         """
         return self.scored(body, content_type)[0]
 
-    def scored(self, body: bytes, content_type: str | None) -> tuple[bytes, Any, Any]:
-        """Returns what `score` does, the model's input and its prediction."""
+    def scored(
+        self, body: bytes, content_type: str | None, steps: Steps = UNTOLD
+    ) -> tuple[bytes, Any, Any]:
+        """Returns what `score` does, the model's input and its prediction.
+
+        How long it took goes to ``steps``.
+        """
         data, params, unwrapped = self._parse(body, _media_type(content_type))
+        steps.done("parse")
         prediction = self._predict(data, params)
+        steps.done("predict")
         output = io.StringIO()
         try:
             if unwrapped:
@@ -122,7 +130,9 @@ class Scorer:
         except Exception as error:
             message = "The model's prediction cannot be written as JSON."
             raise RequestError(500, "INTERNAL_ERROR", message, "model_error") from error
-        return output.getvalue().encode(), data, prediction
+        answer = output.getvalue().encode()
+        steps.done("serialise")
+        return answer, data, prediction
 
     def one_job(self) -> None:
         """Has the model predict as `native.one_job` says, if it is one of scikit-learn."""
@@ -145,14 +155,20 @@ class Scorer:
         return self.inferred(body, header_length)[0]
 
     def inferred(
-        self, body: bytes, header_length: int | None
+        self, body: bytes, header_length: int | None, steps: Steps = UNTOLD
     ) -> tuple[tuple[bytes, int | None], Any, Any]:
-        """Returns what `infer` does, the model's input and its prediction."""
+        """Returns what `infer` does, the model's input and its prediction.
+
+        How long it took goes to ``steps``.
+        """
         request = v2.decode(body, header_length)
         data = v2.model_input(request, self._facts.inputs)
+        steps.done("parse")
         prediction = self._predict(data, v2.params(request))
-        outputs = v2.outputs_of(prediction)
-        return v2.encode(outputs, request, *self._identity), data, prediction
+        steps.done("predict")
+        answer = v2.encode(v2.outputs_of(prediction), request, *self._identity)
+        steps.done("serialise")
+        return answer, data, prediction
 
     def _predict(self, data: Any, params: Any) -> Any:
         try:

@@ -135,10 +135,12 @@ class Server:
             {"SLIPWAY_SOCKET": str(scratch / f"model{place}.sock")}
             for place in range(settings.model_processes)
         ]
+        # MLflow would take the endpoint for its own traces, which hold what is asked and answered.
+        apart = {"MLFLOW_ENABLE_OTLP_EXPORTER": "false"} if settings.traced else {}
         for place, line in enumerate(lines):
             folder = scratch / f"model{place}"
             folder.mkdir()
-            model = line | {"SLIPWAY_SCRATCH": str(folder)}
+            model = line | apart | {"SLIPWAY_SCRATCH": str(folder)}
             model |= {"SLIPWAY_DRIFT": str(drift / f"model{place}")}
             self._models.append(Child("slipway_runtime.model_process", place, model))
         for place in range(settings.workers):

@@ -1,6 +1,7 @@
 """The model server's settings, from environment variables."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,20 @@ def _flag(env: Mapping[str, str], name: str, default: bool) -> bool:
     if value.lower() not in ("true", "false"):
         raise SettingsError(f"{name}: {value!r} is neither true nor false")
     return value.lower() == "true"
+
+
+def _traced(env: Mapping[str, str]) -> bool:
+    """Tells whether spans go anywhere.
+
+    Raises:
+        SettingsError: where they are to go is no URL.
+    """
+    endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    given = {name: env[name] for name in endpoints if env.get(name)}
+    for name, value in given.items():
+        if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", value):
+            raise SettingsError(f"{name}: {value!r} is not a URL such as http://collector:4318")
+    return bool(given) and not _flag(env, "OTEL_SDK_DISABLED", False)
 
 
 def _affordable(workers: int, model: Path) -> int:
@@ -88,6 +103,9 @@ class ServerSettings:
             holds pickles, and so runs code of its own when it is loaded.
         drift_rows: ``DRIFT_ROWS``, by default 20; rows a second that each process looks at for
             drift, where the model has a profile; 0 for none. See `drift`.
+        traced: whether sampled requests leave spans: ``OTEL_EXPORTER_OTLP_ENDPOINT`` or
+            ``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`` is set, and ``OTEL_SDK_DISABLED`` is not
+            ``true``. See `tracing`.
     """
 
     model_name: str
@@ -107,6 +125,7 @@ class ServerSettings:
     compiled: bool = True
     allow_pickle: bool = False
     drift_rows: int = 20
+    traced: bool = False
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Self:
@@ -137,4 +156,5 @@ class ServerSettings:
             compiled=_flag(env, "COMPILED", cls.compiled),
             allow_pickle=_flag(env, "ALLOW_PICKLE", cls.allow_pickle),
             drift_rows=_number(env, "DRIFT_ROWS", cls.drift_rows, 0, 1000),
+            traced=_traced(env),
         )

@@ -21,10 +21,10 @@ _HEADER: Final = struct.Struct("<IIBI")
 class Kind(IntEnum):
     """What a frame is."""
 
-    SCORE = 1  # a request in MLflow's protocol; meta: content_type, request_id
-    INFER = 2  # a request in the Open Inference Protocol; meta: header_length, request_id
+    SCORE = 1  # a request in MLflow's protocol; meta: content_type, request_id, trace if sampled
+    INFER = 2  # a request in the Open Inference Protocol; meta: likewise, header_length
     CANCEL = 3  # nobody waits for the answer any more
-    ANSWER = 4  # payload: the answer's body; meta: header_length
+    ANSWER = 4  # payload: the answer's body; meta: header_length; steps and rows if sampled
     ERROR = 5  # meta: a RequestError
     EVENT = 6  # meta: event and what belongs to it
 

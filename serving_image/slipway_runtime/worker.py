@@ -10,7 +10,8 @@ another worker already serves: then it takes connections only once its own model
 
 When the server says stop, readiness turns 503 and requests are still answered for
 ``DRAIN_SECONDS``; then it stops listening, finishes the requests in flight within ``GRACE_SECONDS``
-and exits 0. Said twice, it skips what is left of the drain. Exit code 78: its model does not load.
+and exits 0. Said twice, it skips what is left of the drain. Exit code 78: its model does not load,
+or a setting is not allowed.
 """
 
 import asyncio
@@ -20,12 +21,14 @@ import logging
 import os
 import socket
 import sys
+import time
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 import uvloop
+from starlette.types import ASGIApp
 
 from slipway_runtime import __version__, drift, drift_profile, logs, modelfile, wire
 from slipway_runtime.app import ModelServer
@@ -38,7 +41,11 @@ from slipway_runtime.fast import FastPath
 from slipway_runtime.hot import HotProtocol
 from slipway_runtime.processes import CANNOT_RUN, STOP, begin_child
 from slipway_runtime.remote import Remote
-from slipway_runtime.settings import ServerSettings
+from slipway_runtime.settings import ServerSettings, SettingsError
+from slipway_runtime.trace_context import Step, current
+
+if TYPE_CHECKING:
+    from slipway_runtime.tracing import Tracer
 
 _log = logging.getLogger("slipway.worker")
 
@@ -63,14 +70,29 @@ class _Backend:
 
     async def score(self, body: bytes, content_type: str | None, request_id: str) -> bytes:
         meta = {"content_type": content_type, "request_id": request_id}
-        return (await self._remote.ask(wire.Kind.SCORE, meta, body)).payload
+        return (await self._ask(wire.Kind.SCORE, meta, body)).payload
 
     async def infer(
         self, body: bytes, header_length: int | None, request_id: str
     ) -> tuple[bytes, int | None]:
         meta = {"header_length": header_length, "request_id": request_id}
-        frame = await self._remote.ask(wire.Kind.INFER, meta, body)
+        frame = await self._ask(wire.Kind.INFER, meta, body)
         return frame.payload, frame.meta["header_length"]
+
+    async def _ask(self, kind: wire.Kind, meta: dict[str, Any], body: bytes) -> wire.Frame:
+        if (trace := current.get()) is None:
+            return await self._remote.ask(kind, meta, body)
+        started = time.time_ns()
+        inner: list[Step] = []
+        try:
+            frame = await self._remote.ask(kind, meta | {"trace": trace.ids}, body)
+            inner = [Step(*step) for step in frame.meta["steps"]]
+            trace.rows = frame.meta["rows"]
+            return frame
+        finally:
+            # Where it waits for a thread shows as a gap before the first step in it.
+            trace.steps.append(Step("model process", started, time.time_ns(), tuple(inner)))
+            trace.facts["slipway.compiled"] = False
 
 
 class Worker:
@@ -214,6 +236,20 @@ class Worker:
         gc.freeze()
 
 
+def _entrance(
+    settings: ServerSettings, server: ModelServer
+) -> "tuple[ASGIApp, type[HotProtocol], Tracer | None]":
+    """Returns how requests get in, with tracing or without; and what makes the spans."""
+    if not settings.traced:
+        return server.app, HotProtocol.for_server(server), None
+    # OpenTelemetry is imported here alone.
+    from slipway_runtime.hot_traced import TracedProtocol
+    from slipway_runtime.tracing import TracedApp, Tracer
+
+    tracer = Tracer(settings)
+    return TracedApp(server.app, tracer), TracedProtocol.traced_for(server, tracer), tracer
+
+
 async def serve(
     settings: ServerSettings, listener: socket.socket, path: str, board: Board, place: int
 ) -> int:
@@ -222,9 +258,10 @@ async def serve(
     board.set(place, State.RESTARTING if again else State.LOADING)
     worker = Worker(settings, path, board, place)
     application = worker.server
+    app, protocol, tracer = _entrance(settings, application)
     config = uvicorn.Config(
-        application.app,
-        http=HotProtocol.for_server(application),
+        app,
+        http=protocol,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -267,6 +304,8 @@ async def serve(
     if not server.should_exit:
         await server.serve(sockets=[listener])
     application.close()
+    if tracer is not None:
+        await asyncio.to_thread(tracer.close)
     for task in tasks:
         task.cancel()
     return CANNOT_RUN if worker.failed.is_set() else 0
@@ -280,8 +319,13 @@ def main() -> int:
     listener = socket.socket(fileno=int(os.environ["SLIPWAY_LISTEN_FD"]))
     board = Board.open(Path(os.environ["SLIPWAY_BOARD"]))
     place = int(os.environ["SLIPWAY_PLACE"])
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(serve(settings, listener, os.environ["SLIPWAY_SOCKET"], board, place))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(serve(settings, listener, os.environ["SLIPWAY_SOCKET"], board, place))
+    except SettingsError as error:
+        _log.error(str(error))
+        logs.write_termination_message(str(error))
+        return CANNOT_RUN
 
 
 if __name__ == "__main__":
