@@ -40,8 +40,10 @@ def peer(namespace: Text) -> Manifest:
 def waiting_url(server: str, namespace: str = NAMESPACE) -> str:
     """Where KEDA asks how many requests wait for `server`. It asks each pod of this Service, at the
     port of the pod.
+
+    With `.svc`: KEDA 2.21 takes the port for a part of a namespace that ends the host's name.
     """
-    return f"http://{NAME}.{namespace}:{OWN_PORT}/waiting/{server}"
+    return f"http://{NAME}.{namespace}.svc:{OWN_PORT}/waiting/{server}"
 
 
 def deployment(servers: Sequence[Server], image: Text) -> Manifest:
