@@ -14,8 +14,10 @@ from typing import Any
 import httpx
 import pytest
 
+from components import dashboards
 from tests.e2e.harness import Answer, Walk, ask, until
 from tests.e2e.rollouts import BODY, SHOP, await_stable, register, serve, shop_load
+from tests.e2e.test_35_monitoring import values
 
 IDLE, BURST = 30, 20
 SCALING = {
@@ -160,6 +162,11 @@ def test_who_asks_waits_for_a_pod_and_the_next_ones_do_not(walk: Walk) -> None:
     load.assert_no_failure()
     assert passed(walk) == count, "the activator is in the path of a version that has a server"
     stopped = time.monotonic()
+    board = dashboards.queries(dashboards.model_dashboard(), model="shop", version=".+")
+    panels = [query for query in board if query.needs == "zero"]
+    assert len(panels) == 3
+    for query in panels:
+        until(f"data of {query.panel}", lambda promql=query.promql: values(promql), 60, 2)
     until("no server", none_at_all(walk), IDLE + 150, 2)
     walk.note(f"scale to zero: no pod {time.monotonic() - stopped:.0f} s after the last request")
     walk.pulumi("preview", "--expect-no-changes")
