@@ -149,7 +149,9 @@ def destination_rule(host: Text, *, held: bool = False) -> Manifest:
     """The spec of the DestinationRule of one model server.
 
     held: whether its Service has pods besides its own, which hold requests. They get requests only
-    while none of its own is ready.
+    while none of its own is ready. With a least share of healthy pods, Istio tells the gateway of
+    ready ones alone; else those that are starting would count as failing, and Envoy would turn to
+    the second priority for a share of the requests. Source: Envoy, "Priority levels".
     """
     own_first = [f"{key}={value}" for key, value in OWN_LABEL.items()]
     last_resort = {
@@ -174,6 +176,7 @@ def destination_rule(host: Text, *, held: bool = False) -> Manifest:
                 "interval": "5s",
                 "baseEjectionTime": "15s",
                 "maxEjectionPercent": 50,
+                **({"minHealthPercent": 1} if held else {}),
             },
             **(last_resort if held else {}),
         },

@@ -158,7 +158,10 @@ def test_who_asks_waits_for_a_pod_and_the_next_ones_do_not(walk: Walk) -> None:
     with shop_load(per_second=20) as load:
         walk.pulumi("preview", "--expect-no-changes")
         walk.deploy()
-        time.sleep(5)
+        # A second pod that starts is no reason to turn to the activator.
+        walk.kubectl("scale", "deployment", "-n", "models", "shop-v1", "--replicas=2")
+        until("a second server", lambda: replicas(walk)[1] == 2, 90, 1)
+        time.sleep(3)
     load.assert_no_failure()
     assert passed(walk) == count, "the activator is in the path of a version that has a server"
     stopped = time.monotonic()

@@ -102,7 +102,8 @@ def test_a_server_with_pods_at_all_times_is_as_it_was() -> None:
         template = model_server.deployment(which, "image", "uri")["template"]
         assert list(template["metadata"]["labels"].items()) == list(which.labels.items())
         assert model_server.service(which)["selector"] == which.selector
-    assert "loadBalancer" not in route.destination_rule("host")["trafficPolicy"]
+    policy = route.destination_rule("host")["trafficPolicy"]
+    assert "loadBalancer" not in policy and "minHealthPercent" not in policy["outlierDetection"]
 
 
 def test_the_pod_is_restricted_and_asks_nothing_of_kubernetes() -> None:
