@@ -148,7 +148,7 @@ def test_the_route_says_whom_a_request_is_for_and_has_time(deploy: Deploy) -> No
         key, _, value = first.partition("=")
         assert labels(program, f"churn-v{version}")[key] == value
         assert labels(program, "activator")[key] != value
-        # Without outliers Istio sets no priorities; with a share, pods that start count for nothing.
+        # Without outliers Istio sets no priorities; with a share, pods that start do not count.
         assert policy["outlierDetection"]["minHealthPercent"] == 1
     others = program.one("VirtualService", "fraud-virtual-service").inputs["spec"]["http"]
     assert {rule["timeout"] for rule in others[1:]} == {"30s"} and HEADER not in repr(others)
