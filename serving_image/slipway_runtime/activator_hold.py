@@ -19,6 +19,7 @@ _PAUSE: Final = 0.1
 _TIMES: Final = 2
 _LATER: Final = 5  # seconds, in Retry-After: a start is under way
 _SOON: Final = 1
+_SWALLOWED_TIMES_LIMIT: Final = 2
 
 
 class Waker:
@@ -127,9 +128,15 @@ class Holder:
             taken.release()
 
     async def _read(self, waker: Waker, taken: "_Taken", receive: Receive) -> bytes:
-        """Returns the body; the server is wanted from its first byte on."""
+        """Returns the body; the server is wanted from its first byte on.
+
+        A body that is refused is received to its end and thrown away, unless it is far too long: a
+        client that does not read before it has written all would see a broken connection instead
+        of the answer.
+        """
         chunks: list[bytes] = []
         size, limit = 0, self._settings.max_bytes
+        refusal: Refusal | None = None
         self._wait(waker, 1)
         try:
             async with asyncio.timeout(self._settings.request_seconds):
@@ -141,13 +148,21 @@ class Holder:
                     size += len(chunk)
                     if size > limit:
                         text = f"The body is longer than {limit} bytes."
-                        raise Refusal(413, "refused", text, close=True)
-                    taken.add(len(chunk))
-                    if self._bytes > self._settings.held_bytes:
-                        text = "Requests that wait for a server hold too much."
-                        raise Refusal(503, "refused", text, _SOON, close=True)
-                    chunks.append(chunk)
-                    if not message.get("more_body", False):
+                        far = size > limit * _SWALLOWED_TIMES_LIMIT
+                        refusal = Refusal(413, "refused", text, close=far)
+                    elif refusal is None:
+                        taken.add(len(chunk))
+                        chunks.append(chunk)
+                        if self._bytes > self._settings.held_bytes:
+                            text = "Requests that wait for a server hold too much."
+                            refusal = Refusal(503, "refused", text, _SOON)
+                    if refusal is not None:
+                        taken.forget()
+                        chunks.clear()
+                    more = message.get("more_body", False)
+                    if refusal is not None and (not more or size > limit * _SWALLOWED_TIMES_LIMIT):
+                        raise refusal
+                    if not more:
                         return b"".join(chunks)
         except TimeoutError:
             text = f"The body did not come within {self._settings.request_seconds} seconds."
@@ -246,6 +261,11 @@ class _Taken:
         """Takes so many bytes more."""
         self._size += size
         self._holder.hold(0, size)
+
+    def forget(self) -> None:
+        """Gives the bytes back: they are thrown away."""
+        self._holder.hold(0, -self._size)
+        self._size = 0
 
     def release(self) -> None:
         """Gives all of it back, once."""

@@ -298,6 +298,13 @@ def test_no_more_bytes_are_held_than_there_is_room_for(
         "error_code": "PAYLOAD_TOO_LARGE",
         "message": "The body is longer than 900 bytes.",
     }
+    # The end of a long one is taken too, so that its sender gets to read the answer.
+    connection = http.client.HTTPConnection("127.0.0.1", activator.port, timeout=30)
+    for size, refused in ((600, 503), (1700, 413), (600, 503)):
+        connection.request("POST", "/", b"x" * size, {HEADER: "churn-v1"})
+        answer = connection.getresponse()
+        assert answer.status == refused and answer.read()
+    connection.close()
     activator.appears()
     assert held.result(20)[0] == 200
     # What was held is given back.
