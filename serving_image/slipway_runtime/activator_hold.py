@@ -8,55 +8,17 @@ from typing import Any, Final
 
 from slipway_runtime.activator_answers import Receive, Refusal, Scope, Send, plain
 from slipway_runtime.activator_link import BrokenError, Link, Passed, RefusedError
-from slipway_runtime.activator_metrics import ActivatorMetrics, ServerMetrics
-from slipway_runtime.activator_settings import ActivatorSettings, Sleeper
+from slipway_runtime.activator_metrics import ActivatorMetrics
+from slipway_runtime.activator_settings import ActivatorSettings
+from slipway_runtime.activator_wait import Waker
 
 SERVER_HEADER: Final = b"x-slipway-server"
 
-# Between two questions whether a server is ready, while somebody waits for it.
-_PAUSE: Final = 0.1
 # How often a request is sent, if the server breaks off before it answers.
 _TIMES: Final = 2
 _LATER: Final = 5  # seconds, in Retry-After: a start is under way
 _SOON: Final = 1
 _SWALLOWED_TIMES_LIMIT: Final = 2
-
-
-class Waker:
-    """A server that is waited for. One question at a time is asked for all who wait.
-
-    Args:
-        server: which one.
-        metrics: what is counted of it.
-    """
-
-    def __init__(self, server: Sleeper, metrics: ServerMetrics) -> None:
-        self.server = server
-        self.metrics = metrics
-        self.waiting = 0
-        self.working = 0
-        self._ready = asyncio.Event()
-        self._asking: asyncio.Task[None] | None = None
-
-    async def link(self) -> Link:
-        """Returns a connection to a ready server, as soon as there is one."""
-        while True:
-            link = await Link.to_ready(self.server.host, self.server.port)
-            if link is not None:
-                return link
-            if self._asking is None or self._asking.done():
-                self._ready = asyncio.Event()
-                self._asking = asyncio.create_task(self._ask(self._ready))
-            await self._ready.wait()
-
-    async def _ask(self, ready: asyncio.Event) -> None:
-        while self.waiting:
-            await asyncio.sleep(_PAUSE)
-            link = await Link.to_ready(self.server.host, self.server.port)
-            if link is not None:
-                link.close()
-                break
-        ready.set()
 
 
 class Holder:
