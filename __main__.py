@@ -63,9 +63,10 @@ watched = c.ObservabilityArgs(stack, monitoring, scraped, told.values, keda, pas
 watch = c.Observability("observability", watched, after())
 
 # For each model a server for each version, and a route that splits the requests among them.
-home = c.Surroundings(
-    serving, image, mlflow.tracking_uri, registry, scraper, watch.inside_url, keda, stack.tracing
-)
+holding = c.ActivatorArgs(serving, image, scraper, stack.models)
+activator = c.Activator("activator", holding, after()) if holding.servers else None
+around = serving, image, mlflow.tracking_uri, registry, scraper
+home = c.Surroundings(*around, watch.inside_url, keda, activator, stack.tracing)
 for name, model in stack.models.items():
     servers: dict[int, c.ModelServer] = {}
     for version in model.versions:

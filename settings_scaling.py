@@ -10,9 +10,12 @@ from pydantic_core import PydanticCustomError
 
 from settings_faults import between_keys
 from settings_types import (
+    ColdStart,
     Count,
     Directory,
+    IdlePeriod,
     ImageName,
+    LeastReplicas,
     Percentage,
     Replicas,
     RequestRate,
@@ -20,6 +23,7 @@ from settings_types import (
     ScalingPeriod,
     Section,
     Stabilization,
+    duration_seconds,
 )
 
 
@@ -61,9 +65,12 @@ class ScaleDown(Pace):
 class Scaling(Section):
     """Bounds of the replicas of each version, and what one replica is to bear: the use of the
     requested CPU and memory, in percent, and requests a second at the gateway.
+
+    With a `min` of 0 the pods of a version go when nobody asks for it, and come with the first
+    request, which waits for them.
     """
 
-    min: Replicas = 2
+    min: LeastReplicas = 2
     max: Replicas = Field(default=10, validate_default=True)
     cpu: Percentage = 70
     memory: Percentage = 80
@@ -74,6 +81,12 @@ class Scaling(Section):
         default=None,
         description="replicas at least while Prometheus does not answer; absent: those there are",
         validate_default=True,
+    )
+    idle: IdlePeriod = Field(
+        default="5m", description="without requests for that long, the last pods go; of min 0"
+    )
+    cold_start: ColdStart = Field(
+        default="60s", description="how long a request may wait for the first pod; of min 0"
     )
     up: ScaleUp = ScaleUp()
     down: ScaleDown = ScaleDown()
@@ -100,6 +113,39 @@ class Scaling(Section):
                 "slipway", f"is not between the min of {low} and the max of {high}"
             )
         return value
+
+    @field_validator("idle", "cold_start")
+    @classmethod
+    def _of_none(cls, value: str, info: Any) -> str:
+        # A min that is itself at fault is not there, and has its own line.
+        if info.data.get("min", 0) != 0:
+            raise PydanticCustomError("slipway", "needs min: 0 beside it")
+        return value
+
+    @model_validator(mode="after")
+    def _woken_by_requests(self) -> Scaling:
+        if self.to_zero and self.requests_per_second is None:
+            raise PydanticCustomError(
+                "slipway",
+                "needs requests_per_second beside it: CPU and memory wake nobody",
+                {"at": "min", "value": self.min},
+            )
+        return self
+
+    @property
+    def to_zero(self) -> bool:
+        """Whether its last pods go when nobody asks."""
+        return self.min == 0
+
+    @property
+    def idle_seconds(self) -> int:
+        """`idle`, in seconds."""
+        return int(duration_seconds(self.idle))
+
+    @property
+    def cold_start_seconds(self) -> int:
+        """`cold_start`, in seconds."""
+        return int(duration_seconds(self.cold_start))
 
 
 class Keda(Section):

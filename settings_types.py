@@ -164,6 +164,12 @@ def _seconds_between(low: int, high: int, message: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def _least_replicas(value: object) -> object:
+    if type(value) is not int or not (value == 0 or 2 <= value <= 500):
+        raise _fault("is not a whole number of replicas from 2 to 500, or 0")
+    return value
+
+
 def _cidr(value: object) -> object:
     try:
         return str(ipaddress.ip_network(value))  # type: ignore[arg-type]
@@ -211,6 +217,7 @@ VersionKey = Annotated[int, BeforeValidator(_version_key)]
 Weight = Annotated[int, _whole(0, 100, "a whole percentage")]
 Percentage = Annotated[int, _whole(1, 100, "a whole percentage")]
 Replicas = Annotated[int, _whole(2, 500, "a whole number of replicas")]
+LeastReplicas = Annotated[int, BeforeValidator(_least_replicas)]
 Count = Annotated[int, _whole(1, 500, "a whole number of replicas")]
 ScalingPercent = Annotated[int, _whole(1, 1000, "a whole percentage")]
 RequestRate = Annotated[
@@ -218,6 +225,8 @@ RequestRate = Annotated[
 ]
 Stabilization = Annotated[str, _seconds_between(0, 3600, "is not a time from 0s to 1h, as in 90s")]
 ScalingPeriod = Annotated[str, _seconds_between(1, 1800, "is not a time from 1s to 30m, as in 90s")]
+IdlePeriod = Annotated[str, _seconds_between(30, 86400, "is not a time from 30s to 24h, as in 5m")]
+ColdStart = Annotated[str, _seconds_between(5, 240, "is not a time from 5s to 4m, as in 60s")]
 StuckDuration = Annotated[
     str,
     _seconds_between(600, 30 * 86400, "is not a time from 10m to 720h, as in 24h"),

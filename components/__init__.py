@@ -5,6 +5,7 @@ Children are named after their parent, and only leaf modules of pulumi_kubernete
 the whole package costs over a second.
 """
 
+from .activator import Activator, ActivatorArgs
 from .artifact_bucket import ArtifactBucket, ArtifactBucketArgs, BucketKeys
 from .isolated_namespace import IsolatedNamespace, IsolatedNamespaceArgs
 from .istio_mesh import IstioMesh, IstioMeshArgs
@@ -18,6 +19,8 @@ from .shadow_comparer import ShadowComparer, ShadowComparerArgs
 from .training_job import DEMO_VERSIONS, TrainingJob, TrainingJobArgs
 
 __all__ = [
+    "Activator",
+    "ActivatorArgs",
     "ArtifactBucket",
     "ArtifactBucketArgs",
     "BucketKeys",

@@ -88,7 +88,7 @@ class ModelRoute(pulumi.ComponentResource):
                 f"v{version}-destination",
                 "DestinationRule",
                 f"{args.name}-v{version}",
-                manifests.destination_rule(server.host),
+                manifests.destination_rule(server.host, held=model.scaling.to_zero),
             )
             for version, server in servers.items()
         ]
@@ -115,6 +115,7 @@ class ModelRoute(pulumi.ComponentResource):
                 model.canary,
                 model.sticky,
                 mirror,
+                model.scaling.cold_start_seconds if model.scaling.to_zero else None,
             ),
             *rules,
         )

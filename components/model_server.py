@@ -16,7 +16,8 @@ from settings import Resources
 from settings_scaling import Scaling
 from settings_tracing import Tracing
 
-from .manifests import autoscaler, common, comparer, istio, mlflow, network
+from .activator import Activator
+from .manifests import activator, autoscaler, common, comparer, istio, mlflow, network
 from .manifests import model_server as manifests
 from .options import child
 
@@ -28,8 +29,8 @@ class Surroundings:
     namespace: where they run. image: the serving image. tracking_uri: the MLflow that versions
     are fetched from, in tracking_namespace. scraper: the peer that reads their metrics.
     prometheus_url: where KEDA's operator asks Prometheus, inside the cluster and without a path.
-    keda: what ScaledObjects depend on, where a model scales by requests. tracing: where traces
-    go, if anywhere.
+    keda: what ScaledObjects depend on, where a model scales by requests. activator: who holds
+    requests, where a model's servers may have no pod. tracing: where traces go, if anywhere.
     """
 
     namespace: pulumi.Input[str]
@@ -39,6 +40,7 @@ class Surroundings:
     scraper: common.Manifest
     prometheus_url: pulumi.Input[str]
     keda: pulumi.Resource | None = None
+    activator: Activator | None = None
     tracing: Tracing = field(default_factory=Tracing)
 
     @property
@@ -75,7 +77,10 @@ class ModelServer(pulumi.ComponentResource):
     until every pod is ready, or fails after four minutes with what stands in the way. On removal
     the pods drain first, and only then go the Service and the policy they were reached through.
 
-    With `scaling.requests_per_second` it is scaled by KEDA. A change from
+    With `scaling.requests_per_second` it is scaled by KEDA, and with `scaling.min` 0 down to no
+    pod. Then its Service has the activator's pods too, comes after the pods, which must have the
+    label that it picks them by, and goes before them; another Service is of its pods alone. A
+    change from
     one kind of autoscaler to the other makes the new one before the old one goes; while there are
     two, Kubernetes lets neither act, and the pods stay as many as they are.
 
@@ -111,6 +116,8 @@ class ModelServer(pulumi.ComponentResource):
             # Whether there is one or not: a shadow that comes or goes changes no server.
             network.pods(comparer.selector(args.model), around.namespace),
         ]
+        if args.scaling.to_zero:
+            clients.append(activator.peer(around.namespace))
         tracking = network.pods(mlflow.selector(), around.tracking_namespace)
         policy = NetworkPolicy(
             f"{name}-policy",
@@ -118,14 +125,18 @@ class ModelServer(pulumi.ComponentResource):
             spec=manifests.network_policy(server, clients, tracking, mlflow.PORT),
             opts=child(self),
         )
-        service = Service(
-            f"{name}-service",
-            metadata=common.metadata(
-                server.name, around.namespace, server.labels, common.SKIP_AWAIT
-            ),
-            spec=manifests.service(server),
-            opts=child(self),
-        )
+
+        def service(*after: pulumi.Resource) -> Service:
+            return Service(
+                f"{name}-service",
+                metadata=common.metadata(
+                    server.name, around.namespace, server.labels, common.SKIP_AWAIT
+                ),
+                spec=manifests.service(server),
+                opts=child(self, after),
+            )
+
+        reached = [] if args.scaling.to_zero else [service()]
         budget = PodDisruptionBudget(
             f"{name}-budget",
             metadata=metadata,
@@ -136,8 +147,23 @@ class ModelServer(pulumi.ComponentResource):
             f"{name}-deployment",
             metadata=metadata,
             spec=manifests.deployment(server, around.image, around.tracking_uri),
-            opts=child(self, [account, policy, service, budget], timeout="4m"),
+            opts=child(self, [account, policy, *reached, budget], timeout="4m"),
         )
+        if args.scaling.to_zero:
+            behind = Service(
+                f"{name}-pods",
+                metadata=common.metadata(
+                    server.pods_service,
+                    around.namespace,
+                    server.labels,
+                    # The gateway need not know of it.
+                    common.SKIP_AWAIT | {"networking.istio.io/exportTo": "~"},
+                ),
+                spec=manifests.pods_service(server),
+                opts=child(self),
+            )
+            holding = [around.activator.deployment] if around.activator else []
+            service(deployment, behind, *holding)
         if args.scaling.requests_per_second is None:
             HorizontalPodAutoscaler(
                 f"{name}-autoscaler",

@@ -12,7 +12,7 @@ from pulumi_kubernetes.networking.v1 import NetworkPolicy
 
 from settings import Model
 
-from .manifests import common, network
+from .manifests import activator, common, network
 from .manifests import comparer as manifests
 from .manifests import model_server as servers
 from .model_route import Served
@@ -69,6 +69,10 @@ class ShadowComparer(pulumi.ComponentResource):
             network.pods(servers.selector(args.name, version), around.namespace)
             for version in versions
         ]
+        scaling, seconds = args.model.scaling, None
+        if scaling.to_zero:
+            compared.append(activator.peer(around.namespace))
+            seconds = servers.REQUEST_SECONDS + scaling.cold_start_seconds
         policy = NetworkPolicy(
             f"{name}-policy",
             metadata=metadata,
@@ -88,7 +92,7 @@ class ShadowComparer(pulumi.ComponentResource):
         Deployment(
             f"{name}-deployment",
             metadata=quiet,
-            spec=manifests.deployment(args.name, around.image, stable, shadow),
+            spec=manifests.deployment(args.name, around.image, stable, shadow, seconds),
             opts=child(self, [account, policy, service]),
         )
         self.host = pulumi.Output.concat(called, ".", around.namespace, ".svc.cluster.local")

@@ -10,7 +10,7 @@ from grafana_foundation_sdk.models import dashboard as model
 from .board import BUDGET, FAILURES, RED, SERVING, choice, finished, frame
 from .model_requests import objectives, quality, traffic
 from .model_series import MODEL, VERSION, WEIGHT, by_version
-from .model_servers import inputs, pods, scaling, shadow
+from .model_servers import inputs, pods, scaling, shadow, zero
 from .panels import DATASOURCE, SLOW, Box, Column, Section, grid, number
 
 UID = "slipway-model"
@@ -37,6 +37,7 @@ def model_dashboard() -> dict[str, Any]:
         Section("Errors and latency", quality()),
         Section("Objectives", objectives()),
         Section("Scaling", scaling()),
+        Section("Scale to zero", zero()),
         Section("Pods", pods()),
         Section("Inputs and drift", inputs()),
         Section("Shadow", shadow()),

@@ -51,6 +51,40 @@ def scaling() -> list[Box]:
     ]
 
 
+def zero() -> list[Box]:
+    """What waits for versions without a pod, where they may have none."""
+    waiting = f"sum by (model_version) (activator_waiting_requests{{{VERSION}}})"
+    bucket = f"increase(activator_wait_seconds_bucket{{{VERSION}}}[30m])"
+    over = f"rate(activator_requests_total{{{VERSION}}}[$__rate_interval])"
+    return [
+        graph(
+            "Requests that wait for a pod",
+            "Requests that are held for a version without a pod, by version; above 0 for longer "
+            "than scaling.cold_start is bad. Empty for a model that does not scale to zero.",
+            "none",
+            Series(waiting, "v{{model_version}}"),
+        ),
+        graph(
+            "Cold start",
+            "How long requests waited for a pod that then answered, 95 % of those of the last "
+            "half hour, by version; near scaling.cold_start is bad. Empty while nobody waited.",
+            "s",
+            Series(
+                f"histogram_quantile(0.95, sum by (model_version, le) ({bucket}))",
+                "v{{model_version}}",
+            ),
+        ),
+        graph(
+            "How waits ended",
+            "Requests a second that were held and answered, or else had waited too long "
+            "(expired), found no room (refused), or ended otherwise; any but answered and gone is "
+            "bad. Empty for a model that does not scale to zero.",
+            "reqps",
+            Series(f"sum by (model_version, result) ({over})", "v{{model_version}} {{result}}"),
+        ),
+    ]
+
+
 def pods() -> list[Box]:
     """What the pods use of what they ask for."""
 

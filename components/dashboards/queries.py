@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from .panels import SLOW
 
-Needs = Literal["gpu", "keda", "shadow", "profile", "step", "alert"]
+Needs = Literal["gpu", "keda", "shadow", "profile", "zero", "step", "alert"]
 
 # What Grafana fills in by itself, with values for the last hour. A rate is taken over four times
 # the least interval of the query, or of the data source.
@@ -20,6 +20,7 @@ _RATE_INTERVALS = {"": "20s", SLOW: "1m"}
 _NEEDED: tuple[tuple[str, Needs], ...] = (
     ("DCGM_", "gpu"),
     ("keda_", "keda"),
+    ("activator_", "zero"),
     ("model_comparison", "shadow"),
     ("model_disagreement", "shadow"),
     ("model_prediction_psi", "shadow"),
@@ -31,6 +32,7 @@ REASONS: dict[Needs, str] = {
     "keda": "a model that scales by requests_per_second, and so KEDA",
     "shadow": "a model with a shadow that has answered",
     "profile": "a version with a profile of its training data that has answered",
+    "zero": "a model whose scaling.min is 0",
     "step": "a weight that changed within the window",
     "alert": "an alert that fires",
 }

@@ -12,6 +12,7 @@ from settings import Model
 from settings_monitoring import AlertRule, Alerts
 from settings_types import duration_seconds
 
+from . import activator
 from .alert_texts import TEXTS
 from .common import Manifest
 from .istio import INGRESS_NAMESPACE
@@ -26,6 +27,7 @@ LEAST_BAD = 5
 
 _SERVERS = 'namespace="models"'
 _PLATFORM = f'namespace=~"{INGRESS_NAMESPACE}|mlflow|monitoring"'
+_ACTIVATOR = f'{_SERVERS}, deployment="{activator.NAME}"'
 _VOLUMES = f'namespace=~"{INGRESS_NAMESPACE}|mlflow|models|monitoring"'
 _OF_SERVER = "(.+)-v([0-9]+)"
 _OF_POD = f"{_OF_SERVER}-[0-9a-z]+-[0-9a-z]+"
@@ -70,11 +72,11 @@ def groups(models: Mapping[str, Model], alerts: Alerts, jobs: Sequence[str]) -> 
         _alert("ModelServerRestarting", "warning", _restarting()),
         _alert("ModelCanaryStuck", "warning", _canary_stuck(models, alerts)),
         _alert("ModelAtMaxReplicas", "warning", _at_max(), "15m"),
-        _alert("ModelTrafficStopped", "warning", _traffic_stopped(), "5m"),
+        _alert("ModelTrafficStopped", "warning", _traffic_stopped(models), "5m"),
         _alert("ModelInputsDrifting", "warning", "model_version_feature:drift:psi > 0.2", "30m"),
     ]
     of_platform = [
-        _alert("PlatformDown", "critical", _none_available(_PLATFORM), "3m"),
+        _alert("PlatformDown", "critical", _platform_down(models), "3m"),
         _alert("VolumeNearlyFull", "critical", _volume(), "10m"),
         _alert("TargetMissing", "warning", _missing(jobs), "5m"),
         _alert("RuleEvaluationFailing", "critical", _rules_failing(), "5m"),
@@ -125,6 +127,13 @@ def _server_down() -> str:
     return _named(_none_available(servers), "deployment", _OF_SERVER)
 
 
+def _platform_down(models: Mapping[str, Model]) -> str:
+    down = _none_available(_PLATFORM)
+    if not any(model.scaling.to_zero for model in models.values()):
+        return down
+    return f"{down} or {_none_available(_ACTIVATOR)}"
+
+
 def _none_available(only: str) -> str:
     """The Deployments that want pods and have none that is ready: how many they want."""
     by = "max by (namespace, deployment)"
@@ -166,15 +175,19 @@ def _at_max() -> str:
     )
 
 
-def _traffic_stopped() -> str:
+def _traffic_stopped(models: Mapping[str, Model]) -> str:
     """Hours of the last six with requests, of models that have none now.
 
-    With 600 requests a pause of ten minutes is no accident. A model that is not in the
-    configuration has no objective.
+    With 600 requests a pause of ten minutes is no accident, but for a model that may scale to zero,
+    whose pauses are what it does that for. A model that is not in the configuration has no
+    objective.
     """
+    paused = "|".join(sorted(name for name, model in models.items() if model.scaling.to_zero))
+    watched = "model:availability_objective:ratio"
+    watched += f'{{model_name!~"{paused}"}}' if paused else ""
     hours = f"count_over_time(({_ASKED} > 0)[6h:5m]) * 5 / 60"
     many = f"sum_over_time({_ASKED}[6h:5m]) >= 600"
-    silent = f"(model:availability_objective:ratio unless on (model_name) {_ASKED} > 0)"
+    silent = f"({watched} unless on (model_name) {_ASKED} > 0)"
     return f"{hours} >= 3 and on (model_name) {many} and on (model_name) {silent}"
 
 

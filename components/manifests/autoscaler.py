@@ -7,6 +7,7 @@ from __future__ import annotations
 from settings_scaling import Pace
 from settings_types import duration_seconds
 
+from . import activator
 from .common import Manifest, Text
 from .istio import INGRESS_NAMESPACE
 from .model_server import Server
@@ -14,6 +15,9 @@ from .model_server import Server
 # Queries in a row that Prometheus leaves unanswered before the fallback counts. Until then, as for
 # every metric that is not to be had, Kubernetes adds pods by the others and takes none away.
 FAILURES = 3
+
+# How often KEDA asks whether a version without pods is wanted.
+POLLING_SECONDS = 2
 
 
 def horizontal(server: Server) -> Manifest:
@@ -35,8 +39,9 @@ def scaled_object(server: Server, prometheus_url: Text) -> Manifest:
     HorizontalPodAutoscaler `keda-hpa-<name of the server>`.
 
     prometheus_url: where KEDA's operator asks, without a path. It asks whenever Kubernetes wants
-    the metric, so neither a polling interval nor a cool-down has a meaning here: both are about
-    zero pods.
+    the metric, so a polling interval and a cool-down have a meaning only where there may be zero
+    pods. There a fallback is left out, unless one is configured: KEDA would wake every version
+    while Prometheus is away, and takes no pod away then without it too.
 
     Raises ValueError if the server has no `requests_per_second`.
     """
@@ -47,11 +52,8 @@ def scaled_object(server: Server, prometheus_url: Text) -> Manifest:
         "scaleTargetRef": _target(server),
         "minReplicaCount": server.min_replicas,
         "maxReplicaCount": scaling.max,
-        "fallback": {
-            "failureThreshold": FAILURES,
-            "replicas": max(server.min_replicas, scaling.fallback or 0),
-            "behavior": "currentReplicasIfHigher" if scaling.fallback else "currentReplicas",
-        },
+        **_to_zero(server),
+        **(_fallback(server) if scaling.fallback or not scaling.to_zero else {}),
         "advanced": {
             # As many pods stay when the ScaledObject goes, for whoever scales them next.
             "restoreToOriginalReplicaCount": False,
@@ -67,25 +69,31 @@ def scaled_object(server: Server, prometheus_url: Text) -> Manifest:
                 "metricType": "AverageValue",
                 "metadata": {
                     "serverAddress": prometheus_url,
-                    "query": requests_query(server.model, server.version),
+                    "query": requests_query(
+                        server.model, server.version, under_way=scaling.to_zero
+                    ),
                     "threshold": _decimal(scaling.requests_per_second),
                     # The query itself says 0 where nothing came: no answer is no zero.
                     "ignoreNullValues": "false",
                 },
             },
+            *([_waiting(server, scaling.requests_per_second)] if scaling.to_zero else []),
             _trigger("cpu", scaling.cpu),
             _trigger("memory", scaling.memory),
         ],
     }
 
 
-def requests_query(model: str, version: int) -> str:
+def requests_query(model: str, version: int, *, under_way: bool = False) -> str:
     """PromQL: the requests a second that this version is to bear, over the last minute; one value.
 
     It is the greater of what arrived for it at the gateway, answered or not, and of what its
     servers answered, for a comparer asks them past the gateway; 0 if there was neither. It is
     nothing at all where Prometheus has not read the gateway for at least half of that minute:
     what nobody counted is not 0, and a rate that begins in the window is too low.
+
+    under_way: more than 0 too while a server works on a request, by a thousandth for each: the
+    counters know of a request when it is over.
     """
     counters = "envoy_cluster_upstream_rq_completed|model_predictions_total"
     chosen = f'__name__=~"{counters}",model_name="{model}",model_version="{version}"'
@@ -93,12 +101,52 @@ def requests_query(model: str, version: int) -> str:
     counted = f"max(sum by (namespace) (rate({{{chosen}}}[1m])))"
     gateway = f'up{{namespace="{INGRESS_NAMESPACE}"}}'
     watched = f"max(max_over_time({gateway}[30s] offset 30s)) == 1"
-    return f"({counted} or vector(0)) and {watched}"
+    whole = f"({counted} or vector(0))"
+    if under_way:
+        active = f'model_active_requests{{model_name="{model}",model_version="{version}"}}'
+        whole = f"({whole} + 0.001 * (sum({active}) or vector(0)))"
+    return f"{whole} and {watched}"
 
 
 def behavior(server: Server) -> Manifest:
     """How quickly pods come and go, as autoscaling/v2 says it."""
     return {"scaleUp": _rules(server.scaling.up), "scaleDown": _rules(server.scaling.down)}
+
+
+def _to_zero(server: Server) -> Manifest:
+    if not server.scaling.to_zero:
+        return {}
+    return {"pollingInterval": POLLING_SECONDS, "cooldownPeriod": server.scaling.idle_seconds}
+
+
+def _fallback(server: Server) -> Manifest:
+    wanted = server.scaling.fallback
+    return {
+        "fallback": {
+            "failureThreshold": FAILURES,
+            "replicas": max(server.min_replicas, wanted or 0),
+            "behavior": "currentReplicasIfHigher" if wanted else "currentReplicas",
+        }
+    }
+
+
+def _waiting(server: Server, rate: float) -> Manifest:
+    """The trigger on requests that are held. One replica is to bear as many as arrive for it within
+    a whole cold start, so that a slow start asks for no more replicas than the rate will.
+    """
+    return {
+        "type": "metrics-api",
+        "name": "waiting",
+        "metricType": "AverageValue",
+        "metadata": {
+            "url": activator.waiting_url(server.name),
+            "valueLocation": "waiting",
+            "targetValue": _decimal(max(1.0, rate * server.scaling.cold_start_seconds)),
+            # Each of its pods is asked for its own requests.
+            "aggregateFromKubeServiceEndpoints": "true",
+            "aggregationType": "sum",
+        },
+    }
 
 
 def _rules(pace: Pace) -> Manifest:

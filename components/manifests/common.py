@@ -17,6 +17,10 @@ USER = 10001
 MODEL_LABEL = "slipway.dev/model"
 VERSION_LABEL = "slipway.dev/version"
 
+# Before the name of a model server that may have no pod: on its pods, and on those that hold
+# requests until one is there.
+SERVES_LABEL = "serves.slipway.dev/"
+
 # Services are not awaited: Pulumi would wait for their endpoints, which the Deployments that
 # depend on them have yet to make. The Deployments are awaited.
 SKIP_AWAIT = {"pulumi.com/skipAwait": "true"}

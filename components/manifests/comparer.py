@@ -31,9 +31,16 @@ def labels(model: str) -> dict[str, str]:
 
 
 def deployment(
-    model: str, image: Text, stable: tuple[int, Text], shadow: tuple[int, Text]
+    model: str,
+    image: Text,
+    stable: tuple[int, Text],
+    shadow: tuple[int, Text],
+    seconds: int | None = None,
 ) -> Manifest:
-    """The spec of the Deployment. `stable` and `shadow` are a version and its server's URL."""
+    """The spec of the Deployment. `stable` and `shadow` are a version and its server's URL.
+
+    seconds: how long an answer is waited for; None means as long as the comparer does by itself.
+    """
     return {
         "replicas": 1,
         "revisionHistoryLimit": 1,
@@ -47,12 +54,18 @@ def deployment(
                     "prometheus.io/path": "/metrics",
                 },
             },
-            "spec": pod(model, image, stable, shadow),
+            "spec": pod(model, image, stable, shadow, seconds),
         },
     }
 
 
-def pod(model: str, image: Text, stable: tuple[int, Text], shadow: tuple[int, Text]) -> Manifest:
+def pod(
+    model: str,
+    image: Text,
+    stable: tuple[int, Text],
+    shadow: tuple[int, Text],
+    seconds: int | None = None,
+) -> Manifest:
     """The pod. It holds no model: what it counts is all that it loses when it goes."""
     return common.pod(
         name(model),
@@ -72,6 +85,7 @@ def pod(model: str, image: Text, stable: tuple[int, Text], shadow: tuple[int, Te
                         "PORT": str(PORT),
                         "HOME": common.TMP,
                     }
+                    | ({"COMPARE_SECONDS": str(seconds)} if seconds else {})
                 ),
                 ports=[{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
                 resources={
@@ -101,7 +115,7 @@ def service(model: str) -> Manifest:
 
 def network_policy(model: str, clients: list[Manifest], servers: Sequence[Manifest]) -> Manifest:
     """The spec of the NetworkPolicy: in from `clients`, out to the name server and to `servers`,
-    its two model servers.
+    its two model servers and those who hold requests for them.
     """
     out = network.egress([{"to": list(servers), "ports": [network.tcp(PORT)]}])
     return network.ingress(selector(model), PORT, clients) | out

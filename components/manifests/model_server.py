@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from settings import Resources
@@ -10,7 +11,7 @@ from settings_tracing import Collector
 from settings_types import cpu_millis
 
 from . import common, network, tracing
-from .common import MODEL_LABEL, VERSION_LABEL, Manifest, Text
+from .common import MODEL_LABEL, SERVES_LABEL, VERSION_LABEL, Manifest, Text
 
 PORT = 8080
 SERVICE_PORT = 80
@@ -28,6 +29,11 @@ GRACE_SECONDS = PRE_STOP_SECONDS + DRAIN_SECONDS + REQUEST_SECONDS + 5
 # stand still.
 FETCH_SECONDS = 120
 PROGRESS_SECONDS = 180
+
+# What the pods of every model server have, and none that holds requests for them.
+OWN_LABEL = {"app.kubernetes.io/name": "model-server"}
+
+_LONGEST_NAME = 63  # of a Service, a DNS label
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,21 @@ class Server:
         return min(max(self.scaling.min, self.floor or 0), self.scaling.max)
 
     @property
+    def pods_service(self) -> str:
+        """The name of the Service that reaches its pods alone, where requests may be held."""
+        long = f"{self.name}-pods"
+        if len(long) <= _LONGEST_NAME:
+            return long
+        return f"pods-{hashlib.sha256(self.name.encode()).hexdigest()[:32]}"
+
+    @property
+    def reached_by(self) -> dict[str, str]:
+        """The labels that pick who answers its requests: its pods, and those that hold requests
+        while there is none.
+        """
+        return {f"{SERVES_LABEL}{self.name}": "true"} if self.scaling.to_zero else self.selector
+
+    @property
     def labels(self) -> dict[str, str]:
         """The labels of its objects and pods."""
         return common.labels("model-server", self.name, "model-server") | {
@@ -88,7 +109,7 @@ def deployment(server: Server, image: Text, tracking_uri: Text) -> Manifest:
         "selector": {"matchLabels": server.selector},
         "template": {
             "metadata": {
-                "labels": server.labels,
+                "labels": server.labels | server.reached_by,
                 "annotations": {
                     "prometheus.io/scrape": "true",
                     "prometheus.io/port": str(PORT),
@@ -192,7 +213,16 @@ def resources(wanted: Resources, *, gpu: bool) -> Manifest:
 
 def service(server: Server) -> Manifest:
     """The spec of the Service."""
-    return common.service(server.selector, SERVICE_PORT, "http")
+    return common.service(server.reached_by, SERVICE_PORT, "http")
+
+
+def pods_service(server: Server) -> Manifest:
+    """The spec of the Service that reaches its pods alone, from the moment they have an address:
+    who asks there finds out for himself which of them are ready, sooner than Kubernetes.
+    """
+    return common.service(server.selector, SERVICE_PORT, "http") | {
+        "publishNotReadyAddresses": True
+    }
 
 
 def disruption_budget(server: Server) -> Manifest:

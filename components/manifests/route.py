@@ -11,11 +11,16 @@ from settings_rollout import Sticky
 from settings_types import duration_seconds
 
 from .common import Manifest, Text
-from .model_server import REQUEST_SECONDS, SERVICE_PORT
+from .model_server import OWN_LABEL, REQUEST_SECONDS, SERVICE_PORT
 
 CANARY_HEADER = "x-canary"
 # What the gateway gives to each request; it names a client that brings no cookie yet.
 _REQUEST_ID = "x-request-id"
+
+# Says which model server a request is for, where it may be held before it gets there.
+SERVER_HEADER = "x-slipway-server"
+# With it an answer is final: Envoy asks nobody else. Source: Envoy, "Router", x-envoy-ratelimited.
+FINAL_HEADER = "x-envoy-ratelimited"
 
 # A comparer answers at once. One that does not may not cost the gateway much.
 _MIRRORED_AT_A_TIME = 64
@@ -37,8 +42,12 @@ def virtual_service(
     canary: Canary | None = None,
     sticky: Sticky | None = None,
     mirror: Mirror | None = None,
+    cold_start: int | None = None,
 ) -> Manifest:
     """The spec of the VirtualService: `/models/<name>/` without that prefix, split by weight.
+
+    cold_start: seconds that a request may be held, of a model whose servers may have no pod; None
+    for one whose servers always have.
 
     The weight stands here and nowhere else, so a change of it changes one object. Stable comes
     first and the canary last: a client stands at one point of 100, so a weight that rises moves
@@ -56,13 +65,14 @@ def virtual_service(
         }
     ]
     # Said although it goes without saying: what watches the weights reads it here.
-    destinations = [_destination(stable_host) | {"weight": 100}]
+    held = cold_start is not None
+    destinations = [_destination(stable_host, held) | {"weight": 100}]
     if canary is not None:
         by_header = everything | {"headers": {CANARY_HEADER: {"exact": "true"}}}
-        routes.append(_route("canary-by-header", by_header, [_destination(canary_host)]))
+        routes.append(_route("canary-by-header", by_header, [_destination(canary_host, held)]))
         destinations = [
-            _destination(stable_host) | {"weight": 100 - canary.weight},
-            _destination(canary_host) | {"weight": canary.weight},
+            _destination(stable_host, held) | {"weight": 100 - canary.weight},
+            _destination(canary_host, held) | {"weight": canary.weight},
         ]
     copied = _mirrored(mirror) if mirror else {}
     if canary is None or sticky is None:
@@ -74,6 +84,9 @@ def virtual_service(
         routes.append(_route(_known(model), known, destinations) | copied)
         given = {"headers": {"response": {"add": {"set-cookie": _cookie(model, sticky)}}}}
         routes.append(_route(_new(model), everything, destinations) | copied | given)
+    if cold_start is not None:
+        for route in routes[1:]:
+            route["timeout"] = f"{REQUEST_SECONDS + cold_start}s"
     return {"hosts": ["*"], "gateways": [gateway], "http": routes}
 
 
@@ -132,8 +145,18 @@ def comparer_rule(host: Text) -> Manifest:
     }
 
 
-def destination_rule(host: Text) -> Manifest:
-    """The spec of the DestinationRule of one model server."""
+def destination_rule(host: Text, *, held: bool = False) -> Manifest:
+    """The spec of the DestinationRule of one model server.
+
+    held: whether its Service has pods besides its own, which hold requests. They get requests only
+    while none of its own is ready. With a least share of healthy pods, Istio tells the gateway of
+    ready ones alone; else those that are starting would count as failing, and Envoy would turn to
+    the second priority for a share of the requests. Source: Envoy, "Priority levels".
+    """
+    own_first = [f"{key}={value}" for key, value in OWN_LABEL.items()]
+    last_resort = {
+        "loadBalancer": {"localityLbSetting": {"enabled": True, "failoverPriority": own_first}}
+    }
     return {
         "host": host,
         "trafficPolicy": {
@@ -153,7 +176,9 @@ def destination_rule(host: Text) -> Manifest:
                 "interval": "5s",
                 "baseEjectionTime": "15s",
                 "maxEjectionPercent": 50,
+                **({"minHealthPercent": 1} if held else {}),
             },
+            **(last_resort if held else {}),
         },
     }
 
@@ -183,8 +208,15 @@ def _mirrored(mirror: Mirror) -> Manifest:
     }
 
 
-def _destination(host: Text) -> Manifest:
-    return {"destination": {"host": host, "port": {"number": SERVICE_PORT}}}
+def _destination(host: Text, held: bool) -> Manifest:
+    headers = {
+        "request": {"set": {SERVER_HEADER: host}},
+        "response": {"remove": [FINAL_HEADER]},
+    }
+    return {
+        "destination": {"host": host, "port": {"number": SERVICE_PORT}},
+        **({"headers": headers} if held else {}),
+    }
 
 
 def _route(name: str, match: Manifest, destinations: list[Manifest]) -> Manifest:

@@ -1,7 +1,8 @@
 """All rules in the shape of a rule file of Prometheus, which is that of a PrometheusRule's spec.
 
-They depend on the names of the models, their objectives, whether they are sticky, and on `alerts`;
-on no version and no weight, so that a change of weight changes the route alone.
+They depend on the names of the models, their objectives, whether they are sticky or may scale to
+zero, and on `alerts`; on no version and no weight, so that a change of weight changes the route
+alone.
 """
 
 from __future__ import annotations

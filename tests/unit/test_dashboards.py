@@ -140,6 +140,10 @@ def test_every_query_asks_for_what_is_measured(uid: str, query: Query) -> None:
     described = ast.get_docstring(ast.parse(source.read_text())) or ""
     served = set(re.findall(r"^(model_\w+) +(?:counter|gauge|histogram)", described, re.M))
     assert {"model_predictions_total", "model_input_size_bytes"} <= served
+    holding = (source.parent / "activator_metrics.py").read_text()
+    held = ast.get_docstring(ast.parse(holding)) or ""
+    served |= set(re.findall(r"^(activator_\w+) +(?:counter|gauge|histogram)", held, re.M))
+    assert "activator_wait_seconds" in served
     served |= {f"{name}_{part}" for name in set(served) for part in ("bucket", "count", "sum")}
     known = served | COMPARER | EXPORTED | {WEIGHT} | set(recording_rules.names())
     found = asked(query)
@@ -315,6 +319,7 @@ def test_what_may_be_empty_says_what_it_needs() -> None:
         ("slipway-model", "step"),
         ("slipway-model", "profile"),
         ("slipway-model", "shadow"),
+        ("slipway-model", "zero"),
         ("slipway-fleet", "alert"),
         ("slipway-platform", "keda"),
         ("slipway-platform", "gpu"),
@@ -324,6 +329,7 @@ def test_what_may_be_empty_says_what_it_needs() -> None:
         names = {selector.name for selector in asked(query)}
         assert (query.needs == "gpu") == any(name.startswith("DCGM") for name in names)
         assert (query.needs == "shadow") == bool(names & COMPARER)
+        assert (query.needs == "zero") == any(name.startswith("activator_") for name in names)
         assert (query.needs == "profile") == any("drift" in name for name in names)
 
 

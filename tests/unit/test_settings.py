@@ -188,7 +188,7 @@ MEMORY = "is not a quantity of bytes such as 512Mi or 2Gi, of 16Mi at least"
         (churn(scaling={"min": 20}), "models.churn.scaling.max: 10 is less than the min of 20"),
         (
             churn(scaling={"min": 1}),
-            "models.churn.scaling.min: 1 is not a whole number of replicas from 2 to 500",
+            "models.churn.scaling.min: 1 is not a whole number of replicas from 2 to 500, or 0",
         ),
         (
             churn(scaling={"cpu": 0}),

@@ -27,6 +27,8 @@ def test_the_defaults() -> None:
         "memory": 80,
         "requests_per_second": None,
         "fallback": None,
+        "idle": "5m",
+        "cold_start": "60s",
         "up": {"stabilization": "0s", "percent": 100, "pods": 2, "period": "30s"},
         "down": {"stabilization": "5m", "percent": 50, "pods": None, "period": "60s"},
     }
@@ -39,6 +41,9 @@ def test_the_defaults() -> None:
         {"min": 10},
         {"min": 2, "max": 2},
         {"min": 500, "max": 500},
+        {"min": 0, "requests_per_second": 5},
+        {"min": 0, "requests_per_second": 5, "idle": "30s", "cold_start": "4m", "fallback": 1},
+        {"min": 0, "requests_per_second": 5, "idle": "24h", "cold_start": "5s", "max": 2},
         {"requests_per_second": 0.01},
         {"requests_per_second": 100, "fallback": 2},
         {"requests_per_second": 100, "fallback": 10},
@@ -55,7 +60,20 @@ def test_what_is_allowed(scaling: dict[str, Any]) -> None:
     [
         ({"min": 5, "max": 3}, ".max: 3 is less than the min of 5"),
         ({"min": 11}, ".max: 10 is less than the min of 11"),
-        ({"min": 0}, ".min: 0 is not a whole number of replicas from 2 to 500"),
+        ({"min": 1}, ".min: 1 is not a whole number of replicas from 2 to 500, or 0"),
+        ({"min": False}, ".min: false is not a whole number of replicas from 2 to 500, or 0"),
+        ({"min": 0}, ".min: 0 needs requests_per_second beside it: CPU and memory wake nobody"),
+        ({"idle": "5m"}, '.idle: "5m" needs min: 0 beside it'),
+        ({"min": 2, "cold_start": "30s"}, '.cold_start: "30s" needs min: 0 beside it'),
+        (
+            {"min": 0, "requests_per_second": 5, "idle": "29s"},
+            '.idle: "29s" is not a time from 30s to 24h, as in 5m',
+        ),
+        (
+            {"min": 0, "requests_per_second": 5, "cold_start": "241s"},
+            '.cold_start: "241s" is not a time from 5s to 4m, as in 60s',
+        ),
+        ({"min": 1, "idle": "5m"}, ".min: 1 is not a whole number of replicas from 2 to 500, or 0"),
         ({"max": 501}, ".max: 501 is not a whole number of replicas from 2 to 500"),
         ({"fallback": 3}, ".fallback: 3 needs requests_per_second beside it"),
         (

@@ -197,8 +197,9 @@ def _traffic_stopped() -> list[Case]:
         fires: str = "",
         known: str = "1x200",
         evaluated: str = "1h",
+        model: str = "churn",
     ) -> Case:
-        of = '{model_name="churn"}'
+        of = f'{{model_name="{model}"}}'
         series = {
             f"model:gateway_requests:increase5m{of}": requests,
             f"model:availability_objective:ratio{of}": known.replace("1x", "0.995x"),
@@ -216,6 +217,7 @@ def _traffic_stopped() -> list[Case]:
     return [
         case("more than an hour without", "50x80 0x20", fires="4.7"),
         case("more than an hour without a counter", "50x80", fires="4.7"),
+        case("more than an hour of a model at zero", "50x80 0x20", model="nightly"),
         case("some now", "50x80 0x14 1x20"),
         case("3h of few and some of many", "0x24 1x34 570 0x80", fires="3.0"),
         case("not quite 3h", "0x24 1x33 570 0x80"),

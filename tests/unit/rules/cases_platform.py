@@ -44,6 +44,10 @@ def _down() -> list[Case]:
         case("none is wanted", "0x20", "0x20"),
         case("for 3m", "1x20", "1x2 0x20", "6m", fires=1),
         case("not yet for 3m", "1x20", "1x2 0x20", "5m"),
+        case("the activator", "2x20", "0x20", of=("models", "activator"), fires=2),
+        case("one activator", "1x20", "0x20", of=("models", "activator"), fires=1),
+        case("one of two activators", "2x20", "1x20", of=("models", "activator")),
+        case("no activator is wanted", "0x20", "0x20", of=("models", "activator")),
         case("a model server", "1x20", "0x20", of=("models", "churn-v2")),
         case("elsewhere", "1x20", "0x20", of=("other", "other")),
     ]

@@ -31,6 +31,7 @@ STACK: Settings = parse(
                     "latency": {"threshold": "250ms", "percent": 95},
                 },
             },
+            "nightly": {"stable": 1, "scaling": {"min": 0, "requests_per_second": 10}},
         },
         "alerts": {"canary_stuck": "6h"},
     }

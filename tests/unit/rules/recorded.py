@@ -234,8 +234,10 @@ def _rising(name: str, minutes: int, step: int, windows: Sequence[str]) -> Recor
             for window, value in expected.items()
         }
         | {
-            "model:availability_objective:ratio": _by_model(churn=0.995, fraud=0.999),
-            "model:latency_objective:ratio": _by_model(churn=0.99, fraud=0.95),
+            "model:availability_objective:ratio": _by_model(
+                churn=0.995, fraud=0.999, nightly=0.995
+            ),
+            "model:latency_objective:ratio": _by_model(churn=0.99, fraud=0.95, nightly=0.99),
         },
         every=f"{sampled}m",
         evaluated=f"{step}m",
