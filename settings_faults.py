@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args, get_origin
 
@@ -116,6 +117,9 @@ def _nearest(key: str, known: Sequence[str]) -> str:
 
 def _shown(value: object) -> str:
     text = json.dumps(value, default=repr, ensure_ascii=False)
+    # What a URL has for a user, or after its path, may be a key.
+    text = re.sub(r'://[^/@\s"]*@', "://***@", text)
+    text = re.sub(r'(://[^\s"?]*\?)[^\s"]+', r"\1***", text)
     return text if len(text) <= 80 else text[:77] + "..."
 
 

@@ -27,6 +27,15 @@ def _endpoint(value: object) -> object:
             "is not a URL such as http://collector.observability.svc:4318: a host by its full "
             "name, no user, no path",
         )
+    url = urlsplit(found[0])
+    if url.scheme == "https" and _INSIDE.fullmatch(url.hostname or ""):
+        raise PydanticCustomError(
+            "slipway", "is inside the cluster, where no public authority certifies a name; use http"
+        )
+    if url.scheme == "http" and (url.hostname or "").count(".") == 1:
+        raise PydanticCustomError(
+            "slipway", "is a Service by half its name; write <service>.<namespace>.svc"
+        )
     return found[0].rstrip("/")
 
 

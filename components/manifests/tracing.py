@@ -126,7 +126,13 @@ def environment(collector: Collector, service: str) -> list[Manifest]:
 
 def way_out(collector: Collector) -> Manifest:
     """The egress rule that lets a model server reach the collector: its port, and, inside the
-    cluster, its namespace.
+    cluster, its namespace; outside of it every address but those of the machine itself, where a
+    cloud gives its nodes their credentials: a policy knows no names.
     """
-    rule: Manifest = {"ports": [network.tcp(collector.port)]}
-    return rule | ({"to": [network.everywhere(collector.namespace)]} if collector.namespace else {})
+    to = [
+        {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}},
+        {"ipBlock": {"cidr": "::/0", "except": ["fd00:ec2::254/128", "fe80::/10"]}},
+    ]
+    if collector.namespace:
+        to = [network.everywhere(collector.namespace)]
+    return {"ports": [network.tcp(collector.port)], "to": to}

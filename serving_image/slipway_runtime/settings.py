@@ -56,7 +56,8 @@ def _traced(env: Mapping[str, str]) -> bool:
     given = {name: env[name] for name in endpoints if env.get(name)}
     for name, value in given.items():
         if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", value):
-            raise SettingsError(f"{name}: {value!r} is not a URL such as http://collector:4318")
+            # Not the value: it may hold a key.
+            raise SettingsError(f"{name}: is not a URL such as http://collector:4318, without more")
     return bool(given) and not _flag(env, "OTEL_SDK_DISABLED", False)
 
 

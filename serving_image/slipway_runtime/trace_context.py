@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 HEADER: Final = b"traceparent"
 
-_TRACEPARENT: Final = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
+_TRACEPARENT: Final = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 _LENGTH: Final = 55
 _SAMPLED: Final = frozenset(b"13579bdf")
 
@@ -87,11 +87,15 @@ current: Final[ContextVar[RequestTrace | None]] = ContextVar("slipway_trace", de
 
 
 def sampled_parent(traceparent: bytes) -> Parent | None:
-    """Returns the caller's span where it is sampled; None where it is not, or the text is none."""
-    if len(traceparent) < _LENGTH or traceparent[_LENGTH - 1] not in _SAMPLED:
+    """Returns the caller's span where it is sampled; None where it is not, or the text is none.
+
+    A later version's text may be longer. Envoy takes that for none and lets it pass, so whoever
+    sends one would have a request traced that the gateway has not chosen: it is none here too.
+    """
+    if len(traceparent) != _LENGTH or traceparent[_LENGTH - 1] not in _SAMPLED:
         return None
     found = _TRACEPARENT.fullmatch(traceparent)
-    if found is None or found[1] == b"ff" or (found[1] == b"00" and found[4]):
+    if found is None or found[1] == b"ff":
         return None
     parent = Parent(int(found[2], 16), int(found[3], 16))
     return parent if parent.trace_id and parent.span_id else None

@@ -21,7 +21,7 @@ from typing import Final
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -38,6 +38,7 @@ _CLOSE_SECONDS: Final = 2.0
 # A batch is encoded in one go, beside the event loop: about 50 us a span.
 _BATCH: Final = 64
 _TIMEOUT_SECONDS: Final = 5.0
+_MOST_CHARACTERS: Final = 256
 
 
 class _Complaining(SpanExporter):
@@ -82,6 +83,8 @@ class Tracer:
         batch = None if os.environ.get("OTEL_BSP_MAX_EXPORT_BATCH_SIZE") else _BATCH
         self._provider = TracerProvider(
             sampler=ParentBased(ALWAYS_OFF),
+            # A path may be as long as a request's head: the queue is bounded in bytes too.
+            span_limits=SpanLimits(max_attribute_length=_MOST_CHARACTERS),
             resource=Resource.create(dict(service)),
             shutdown_on_exit=False,
         )

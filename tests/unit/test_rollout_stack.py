@@ -306,6 +306,8 @@ def test_an_interrupted_rollout_interrupts_its_update_in_good_order(project: Pat
         cwd=PROJECT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        # A shell's background job, as this may be one of, ignores it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     wait_for(lambda: locks(project) and (project / "runs").exists())
     rollout.send_signal(signal.SIGINT)

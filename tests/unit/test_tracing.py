@@ -66,7 +66,20 @@ def test_off_by_default() -> None:
     ],
 )
 def test_an_endpoint_is_a_url_of_a_host(endpoint: object) -> None:
-    assert faults(endpoint=endpoint) == [f"endpoint: {json.dumps(endpoint)} {NOT_A_URL}"]
+    shown = json.dumps(endpoint).replace("user:secret@", "***@").replace("?key=1", "?***")
+    assert faults(endpoint=endpoint) == [f"endpoint: {shown} {NOT_A_URL}"]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "why"),
+    [
+        ("https://a.b.svc:4318", "is inside the cluster, where no public authority"),
+        ("http://collector.observability:4318", "is a Service by half its name; write <service>."),
+    ],
+)
+def test_an_endpoint_that_could_not_work(endpoint: str, why: str) -> None:
+    (line,) = faults(endpoint=endpoint)
+    assert line.startswith(f'endpoint: "{endpoint}" {why}')
 
 
 @pytest.mark.parametrize("sample", [0, 0.001, 100.1, -1, "1", True, None, float("nan")])
@@ -180,7 +193,16 @@ def test_servers_are_told_by_the_standard_variables() -> None:
                 ],
             },
         ),
-        (OUTSIDE, {"ports": [{"protocol": "TCP", "port": 443}]}),
+        (
+            OUTSIDE,
+            {
+                "ports": [{"protocol": "TCP", "port": 443}],
+                "to": [
+                    {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}},
+                    {"ipBlock": {"cidr": "::/0", "except": ["fd00:ec2::254/128", "fe80::/10"]}},
+                ],
+            },
+        ),
     ],
 )
 def test_servers_get_out_to_the_collector_alone(
