@@ -208,33 +208,43 @@ class Driver:
         registry.set_alias(rollout.model, act.alias, act.version)
 
     def _waited(self, decision: Decision, act: AwaitReplicas | Settle) -> bool:
-        """Whether it is as the act says; False where an order or the gate decided otherwise.
+        """Whether it is as the act says; False where an order, the gate or somebody's hand decided
+        otherwise. A pause holds it there, before the route moves.
 
-        Raises NotReadyError: there are too few replicas after READY_SECONDS, or nobody says.
+        Raises NotReadyError: there are too few replicas after READY_SECONDS, or Prometheus does
+        not answer. Where nobody counts replicas there is nothing to wait for.
         """
         clock = self._world.clock
         seconds = act.seconds if isinstance(act, Settle) else READY_SECONDS
         until = clock.now() + seconds
         while True:
-            if isinstance(act, AwaitReplicas):
+            found: int | str | None = 0
+            held = self.rollout.paused is not None and decision.what != "roll back"
+            if isinstance(act, AwaitReplicas) and not held:
                 found = self._world.ready(self.rollout, act.version)
                 if isinstance(found, int) and found >= act.replicas:
                     return True
-            if clock.now() >= until:
+            if clock.now() >= until and not held:
                 break
+            if decision.what != "roll back" and self._compare(clock.now()):
+                return False
             if self._protected(decision):
                 return False
-            self._wait(min(LOOK_SECONDS, until - clock.now()))
+            self._wait(LOOK_SECONDS if held else min(LOOK_SECONDS, until - clock.now()))
             self.obey()
             if self.rollout.pending is not decision or self.rollout.stopped:
                 return False
         if isinstance(act, Settle):
             return True
+        if found is None:
+            self._world.log("nobody counts replicas any more: they are left to the autoscalers")
+            return True
         if isinstance(found, str):
             raise NotReadyError(found, "unreachable")
         raise NotReadyError(
             f"version {act.version} has {found} replicas ready, and needs {act.replicas}; see why: "
-            f"kubectl --namespace models get pods -l slipway.dev/version={act.version}",
+            f"kubectl --namespace models get pods "
+            f"-l slipway.dev/model={self.rollout.model},slipway.dev/version={act.version}",
             "failed",
         )
 
@@ -242,7 +252,7 @@ class Driver:
         """Whether the canary, which has requests while acts are under way, was given up."""
         if decision.what == "roll back" or self.rollout.step < 0:
             return False
-        entry = plan.decide(self.rollout, self._judge(self._world.clock.now()))
+        entry = plan.decide(self.rollout, self._judge(self._world.clock.now(), acting=True))
         if entry is None or entry.get("what") != "roll back":
             return False
         self.note(entry)
@@ -254,7 +264,8 @@ class Driver:
         attempts = decision.failures
         shown = f" ({kind})" if kind else ""
         self._world.log(f"{decision.what}: {act}: FAILED{shown}, attempt {attempts}: {error}")
-        most = RELEASE_ATTEMPTS if self.rollout.step < 0 else FORWARD_ATTEMPTS
+        update = not isinstance(act, AwaitReplicas)
+        most = RELEASE_ATTEMPTS if update and self.rollout.step < 0 else FORWARD_ATTEMPTS
         hopeless = kind == "failed" and attempts >= most
         if hopeless and decision.what in ("step", "promote") and self.rollout.promoted is None:
             why = f"the update failed {attempts} times: {error}"
@@ -314,7 +325,8 @@ class Driver:
         why = f"the rollback window of {window} is over"
         return plan.retire(self.rollout, why, self._by)
 
-    def _judge(self, now: float) -> Verdict:
+    def _judge(self, now: float, acting: bool = False) -> Verdict:
+        """acting: a step is under way, so nobody is asked whether to take one."""
         rollout = self.rollout
         began = rollout.step_began or now
         reading = self._world.prometheus.read(
@@ -324,7 +336,7 @@ class Driver:
             self.note(journal.evidence(reading.blocks, reading.missing))
         for block in reading.blocks:
             self._gate.observe_block(block, rollout.step_at(block.start))
-        verdict = self._opinion(rollout, now, now - began, reading.missing)
+        verdict = self._opinion(rollout, now, now - began, reading.missing, acting)
         last = rollout.verdict
         if last is None or last.kind != verdict.kind or now - last.at >= VERDICT_SECONDS:
             details = asdict(verdict)
@@ -333,7 +345,12 @@ class Driver:
         return verdict
 
     def _opinion(
-        self, rollout: Rollout, now: float, seconds: float, missing: Sequence[str]
+        self,
+        rollout: Rollout,
+        now: float,
+        seconds: float,
+        missing: Sequence[str],
+        acting: bool,
     ) -> Verdict:
         """The verdict of the gate, and of the user's own gates where they matter."""
         step, starved = max(rollout.step, 0), now - max(self._fed, now - seconds)
@@ -341,7 +358,7 @@ class Driver:
         verdict = self._gate.judge(step, seconds, missing, starved=starved, alone=alone)
         if verdict.kind == "advance":
             self._fed = now
-        opinions = self._world.checks(rollout, verdict.kind == "advance")
+        opinions = self._world.checks(rollout, verdict.kind == "advance" and not acting)
         if all(opinion.state == "open" for opinion in opinions):
             return verdict
         silent = [opinion.line for opinion in opinions if opinion.state == "silent"]

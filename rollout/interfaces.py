@@ -75,8 +75,9 @@ class Opinion(Protocol):
     def then(self) -> str: ...
 
 
-# How many replicas of a version are ready, or a line that says why nobody knows.
-Ready = Callable[[Rollout, int], int | str]
+# How many replicas of a version are ready; None where nobody counts them, or a line that says why
+# whoever does cannot be asked.
+Ready = Callable[[Rollout, int], int | str | None]
 
 # The replicas that both versions of a rollout have, and may have, or such a line.
 Sizes = Callable[[Rollout], Size | str]

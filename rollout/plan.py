@@ -87,10 +87,10 @@ def rollback_acts(rollout: Rollout) -> tuple[Act, ...]:
     A canary that never came to serve is removed at once: an update that still named it would wait
     for its servers again.
     """
-    before, floors = rollout.before, rollout.roles.floors
+    before, floors = replace(rollout.before, floors=()), rollout.roles.floors
     end: tuple[Act, ...] = (SetRoles(before),)
     kept = tuple(floor for floor in floors if floor[0] == before.stable)
-    if kept and kept != before.floors:
+    if kept:
         end = SetRoles(replace(before, floors=kept)), Settle(SETTLE_SECONDS), *end
     if rollout.promoted is not None:
         moved = Roles(before.stable, None, 0, rollout.canary, before.shadow, floors)

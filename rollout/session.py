@@ -150,7 +150,7 @@ class Session:
     def _opinions(self, rollout: Rollout, advancing: bool) -> Sequence[Opinion]:
         return checks.opinions(rollout, self.prometheus, advancing)
 
-    def _ready(self, rollout: Rollout, version: int) -> int | str:
+    def _ready(self, rollout: Rollout, version: int) -> int | str | None:
         try:
             return self.prometheus.replicas(rollout.model, version)
         except (PrometheusError, RefusedError) as error:
@@ -158,14 +158,18 @@ class Session:
 
     def _size(self, rollout: Rollout) -> Size | str:
         scaling = self.settings.models[rollout.model].scaling
-        stable = self._ready(rollout, rollout.stable)
-        canary: int | str = 0
+        versions = [rollout.stable]
         if rollout.roles.canary == rollout.canary:
-            canary = self._ready(rollout, rollout.canary)
-        for found in (stable, canary):
+            versions.append(rollout.canary)
+        ready = [0, 0]
+        for place, version in enumerate(versions):
+            found = self._ready(rollout, version)
+            if found is None:
+                return f"nobody counts those of version {version} (kube-state-metrics does)"
             if isinstance(found, str):
                 return found
-        return Size(int(stable), int(canary), scaling.min, scaling.max)
+            ready[place] = found
+        return Size(ready[0], ready[1], scaling.min, scaling.max)
 
 
 class _Lazily:

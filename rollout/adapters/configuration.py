@@ -237,8 +237,10 @@ def _with_floors(text: str, model: str, have: dict[int, int], wanted: dict[int, 
     if have == wanted:
         return text
     if not have or not wanted:
+        # An empty mapping may stand there.
+        text = _set(text, model, ("floors",), None)
         plain = {str(version): floor for version, floor in wanted.items()}
-        return _set(text, model, ("floors",), plain or None)
+        return _set(text, model, ("floors",), plain) if plain else text
     # What goes goes last: an empty mapping takes no entry.
     for version in (*sorted(wanted), *sorted(have.keys() - wanted)):
         if have.get(version) != wanted.get(version):

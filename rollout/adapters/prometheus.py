@@ -169,18 +169,17 @@ class Prometheus:
         selector = _selector([samples.REQUESTS], model, (version,))
         return len(self.table(f"count by (namespace, pod) ({selector})"))
 
-    def replicas(self, model: str, version: int) -> int:
-        """How many pods of the version's model server are ready, as kube-state-metrics counts them.
+    def replicas(self, model: str, version: int) -> int | None:
+        """How many pods of the version's model server are ready, as kube-state-metrics counts them;
+        None where nobody counts them.
 
-        Raises PrometheusError: it does not answer, or nobody counts them.
+        Raises PrometheusError.
         """
         metric, server = "kube_deployment_status_replicas_ready", f"{model}-v{version}"
         found = self.table(
             f"max({metric}{{namespace={quoted(MODELS_NAMESPACE)},deployment={quoted(server)}}})"
         )
-        if not found:
-            raise PrometheusError(f"{self.url} has no {metric} of deployment {server}")
-        return int(found[0][1])
+        return int(found[0][1]) if found else None
 
     def ready(self, model: str, version: int, patience: float = FOUND_SECONDS) -> str | None:
         """Why it can tell nothing of the version now, or None if it can. A pod that has just come

@@ -43,7 +43,7 @@ def need(
     canary needs `weight` percent, rounded up, at least one and at most `high`.
 
     A floor never sinks, and that of a canary that has enough replicas of its own is left as it is:
-    its autoscaler holds them for longer than a step takes.
+    its autoscaler holds them for longer than a step takes. Those of other versions stay.
 
     stable, canary: the versions. present: their floors now. share: stable's share now, in percent.
     """
@@ -57,5 +57,5 @@ def need(
     if size.low < 1:
         # A version on trial is not scaled to zero: nobody could tell how it does.
         kept = max(kept, 1)
-    floors = {stable: whole, canary: kept}
+    floors = {**present, stable: whole, canary: kept}
     return Need({version: n for version, n in sorted(floors.items()) if n > size.low}, wanted)

@@ -331,6 +331,8 @@ def test_floors_are_keyed_by_text_as_pulumi_wants_it() -> None:
     assert with_roles(raised, "churn", Roles(1, 2, 10)) == COMMENTED
     flow = with_roles(DESIGN, "churn", Roles(1, 2, 10, None, (3, 50), ((1, 6),)))
     assert changed(DESIGN, flow) == ["+       floors:", '+         "1": 6']
+    empty = COMMENTED.replace("stable: 1 ", "floors: {}\n            stable: 1 ")
+    assert roles(with_roles(empty, "churn", Roles(1, 2, 10, floors=((1, 6),))), "churn").floors
     by_hand = "config: {slipway:models: {churn: {stable: 1, floors: {1: 4, '3': 2}}}}"
     assert roles(by_hand, "churn").floors == ((1, 4), (3, 2))
     assert of_stack(whole(flow) | {"slipway:registry": "r", "slipway:context": "c"}).models[

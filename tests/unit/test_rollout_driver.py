@@ -171,8 +171,11 @@ class Machine:
         plain = self.busy if version == self.cluster.stable else 2
         return min(max(plain, floor), self.room if version == 2 else 100)
 
-    def ready(self, rollout: Rollout, version: int) -> int | str:
-        return self.have(version) if self.counted else "nobody counts replicas"
+    def ready(self, rollout: Rollout, version: int) -> int | str | None:
+        low, high = self.prometheus_down
+        if low <= self.time < high:
+            return "Prometheus does not answer"
+        return self.have(version) if self.counted else None
 
     def size(self, rollout: Rollout) -> Size | str:
         if not self.counted:
@@ -869,6 +872,62 @@ def test_where_nobody_counts_replicas_steps_are_taken_without_floors(machine: Ma
     machine.assert_promoted(machine.run())
     assert all(not floors for _, floors in sizes(machine))
     assert any("left to the autoscalers: nobody counts" in line for line in machine.said)
+
+
+def waiting(room: int = 4) -> Machine:
+    """Before 100 %, while the canary has four of six replicas."""
+    machine = Machine(busy=6, room=room)
+    machine.begin()
+    machine.driver().run(lambda rollout: rollout.weight == 25 and not rollout.pending)
+    return machine
+
+
+def test_a_pause_while_replicas_come_holds_the_route() -> None:
+    machine = waiting()
+    machine.at[machine.time + 60] = lambda: machine.order("pause")
+    machine.at[machine.time + 90] = lambda: setattr(machine, "room", 10)
+    resumed = machine.time + 2000
+    machine.at[resumed] = lambda: machine.order("resume")
+    machine.assert_promoted(machine.run())
+    assert next(at for at, roles in machine.history if roles.weight == 100) > resumed
+
+
+def test_who_counts_replicas_may_go_away_while_they_come() -> None:
+    machine = waiting()
+    machine.at[machine.time + 60] = lambda: setattr(machine, "counted", False)
+    machine.assert_promoted(machine.run())
+    assert any("nobody counts replicas any more" in line for line in machine.said)
+
+
+def test_a_prometheus_that_is_away_while_replicas_come_is_waited_for() -> None:
+    machine = waiting()
+    back = machine.time + 500
+    machine.at[machine.time + 60] = lambda: setattr(machine, "prometheus_down", (0.0, back))
+    machine.at[machine.time + 90] = lambda: setattr(machine, "room", 10)
+    machine.assert_promoted(machine.run())
+    assert next(at for at, roles in machine.history if roles.weight == 100) > back
+
+
+def test_a_hand_while_replicas_come_is_noticed() -> None:
+    machine = waiting()
+    machine.at[machine.time + 60] = by_hand(machine, canary=None, weight=0)
+    began = machine.time
+    assert machine.run().outcome == "superseded"
+    assert machine.time < began + 80
+
+
+def test_a_release_waits_for_replicas_as_long_as_a_step() -> None:
+    machine = Machine(busy=6, room=1)
+    machine.begin(RULES.model_copy(update={"steps": [100]}))
+    machine.at[START + 400] = lambda: setattr(machine, "room", 10)
+    machine.assert_promoted(machine.run())
+
+
+def test_floors_of_before_go_with_a_rollback() -> None:
+    machine = Machine(file=Roles(stable=1, floors=((1, 4),)), canary_error_rate=0.3)
+    machine.cluster = machine.file
+    machine.begin()
+    machine.assert_rolled_back(machine.run())
 
 
 @pytest.mark.parametrize("bad", [False, True])

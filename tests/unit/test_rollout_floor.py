@@ -53,6 +53,10 @@ def test_a_step_takes(
     assert found == Need(floors, wanted)
 
 
+def test_the_floors_of_other_versions_stay() -> None:
+    assert need(Size(6, 0, 2, 50), 1, 2, {3: 4}, 100, 5) == Need({1: 6, 3: 4}, 1)
+
+
 def test_never_more_than_the_most() -> None:
     assert need(Size(8, 3, 2, 10), 1, 2, {1: 6, 2: 3}, 50, 100) == Need({1: 10, 2: 10}, 10)
 
