@@ -143,6 +143,7 @@ class Holder:
                 async with asyncio.timeout(self._settings.request_seconds):
                     status, headers = await link.ask(passed)
                 # The server has it: nothing of it is held here any more.
+                passed.body = b""
                 taken.release()
                 waker.metrics.seconds.observe(time.monotonic() - arrived)
                 start = {"type": "http.response.start", "status": status, "headers": headers}

@@ -43,9 +43,11 @@ class RefusedError(Exception):
     """The request cannot be sent: it is no HTTP."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Passed:
-    """A request as it is passed on. ``target`` is the path with the query, as it came."""
+    """A request as it is passed on. ``target`` is the path with the query, as it came; ``body`` is
+    emptied once a server has answered.
+    """
 
     method: bytes
     target: bytes

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from components import dashboards
-from tests.e2e.harness import Answer, Walk, ask, until
+from tests.e2e.harness import PROMETHEUS, Answer, Walk, ask, http_client, until
 from tests.e2e.rollouts import BODY, SHOP, await_stable, register, serve, shop_load
 from tests.e2e.test_35_monitoring import values
 
@@ -176,8 +176,19 @@ def test_who_asks_waits_for_a_pod_and_the_next_ones_do_not(walk: Walk) -> None:
 
 
 def test_nothing_fires_over_a_version_without_pods(walk: Walk) -> None:
-    """KEDA is content with what it scales, and the version is no target that is missed."""
+    """KEDA is content with what it scales; no alert is about to say that a server is missing."""
     (found,) = walk.objects("scaledobjects", "models", "slipway.dev/model=shop")
     conditions = {it["type"]: it["status"] for it in found["status"]["conditions"]}
     assert conditions["Ready"] == "True", json.dumps(found["status"], indent=1)
     assert conditions["Active"] == "False"
+    with http_client() as client:
+        answer = client.get(f"{PROMETHEUS}/api/v1/alerts").json()
+    # One that waits for its time is here too, as pending.
+    labels = [alert["labels"] for alert in answer["data"]["alerts"]]
+    told = [
+        each
+        for each in labels
+        if each["alertname"] in ("ModelServerDown", "ModelTrafficStopped", "TargetMissing")
+        and (each.get("model_name") == "shop" or each.get("namespace") == "models")
+    ]
+    assert not told, told
