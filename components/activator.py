@@ -74,12 +74,11 @@ class Activator(pulumi.ComponentResource):
             network.pods(comparer.selector(model), args.namespace)
             for model in sorted({server.model for server in servers})
         ]
-        gateways = network.pods({"istio": "ingress"}, istio.INGRESS_NAMESPACE)
         policy = NetworkPolicy(
             f"{name}-policy",
             metadata=metadata,
             spec=manifests.network_policy(
-                servers, [gateways, *comparers], args.scraper, args.namespace
+                servers, [istio.gateways(), *comparers], args.scraper, args.namespace
             ),
             opts=child(self),
         )
@@ -89,7 +88,7 @@ class Activator(pulumi.ComponentResource):
         budget = PodDisruptionBudget(
             f"{name}-budget",
             metadata=metadata,
-            spec=manifests.disruption_budget(),
+            spec=common.disruption_budget(manifests.selector()),
             opts=child(self),
         )
         self.deployment = Deployment(

@@ -39,7 +39,6 @@ class GatewayTracing(pulumi.ComponentResource):
         self, name: str, args: GatewayTracingArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("slipway:index:GatewayTracing", name, None, opts)
-        labels = {"app.kubernetes.io/part-of": "slipway", "app.kubernetes.io/managed-by": "pulumi"}
         selector = istio.ingress_selector()
 
         def of_istio(
@@ -49,7 +48,7 @@ class GatewayTracing(pulumi.ComponentResource):
                 f"{name}-{part}",
                 api_version=version,
                 kind=kind,
-                metadata=common.metadata(f"tracing-{part}", args.namespace, labels),
+                metadata=common.metadata(f"tracing-{part}", args.namespace, common.OWNED),
                 spec=spec,
                 opts=child(self, [*args.after, *more]),
             )

@@ -38,16 +38,15 @@ class IsolatedNamespace(pulumi.ComponentResource):
             f"pod-security.kubernetes.io/{mode}": args.level
             for mode in ("enforce", "audit", "warn")
         }
-        labels = {"app.kubernetes.io/part-of": "slipway", "app.kubernetes.io/managed-by": "pulumi"}
         namespace = Namespace(
             f"{name}-namespace",
-            metadata={"name": args.namespace, "labels": labels | security},
+            metadata={"name": args.namespace, "labels": common.OWNED | security},
             opts=child(self),
         )
         self.namespace = namespace.metadata.apply(lambda metadata: metadata.name or args.namespace)
         NetworkPolicy(
             f"{name}-default-deny",
-            metadata=common.metadata("default-deny", self.namespace, labels),
+            metadata=common.metadata("default-deny", self.namespace, common.OWNED),
             spec=network.default_deny(),
             opts=child(self),
         )

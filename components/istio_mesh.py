@@ -19,8 +19,6 @@ from .manifests import common, prometheus
 from .manifests import istio as manifests
 from .options import chart, child
 
-_LABELS = {"app.kubernetes.io/part-of": "slipway", "app.kubernetes.io/managed-by": "pulumi"}
-
 
 @dataclass(frozen=True)
 class IstioMeshArgs:
@@ -66,7 +64,7 @@ class IstioMesh(pulumi.ComponentResource):
         policies = [
             NetworkPolicy(
                 f"{name}-{workload}-policy",
-                metadata=common.metadata(workload, namespace, _LABELS),
+                metadata=common.metadata(workload, namespace, common.OWNED),
                 spec=spec,
                 opts=child(self),
             )
@@ -118,7 +116,7 @@ class IstioMesh(pulumi.ComponentResource):
             f"{name}-gateway",
             api_version="networking.istio.io/v1",
             kind="Gateway",
-            metadata=common.metadata(manifests.GATEWAY, ingress.namespace, _LABELS),
+            metadata=common.metadata(manifests.GATEWAY, ingress.namespace, common.OWNED),
             spec=manifests.gateway(),
             opts=child(self, [istiod, edge]),
         )
@@ -126,7 +124,7 @@ class IstioMesh(pulumi.ComponentResource):
             f"{name}-fail-open",
             api_version="networking.istio.io/v1alpha3",
             kind="EnvoyFilter",
-            metadata=common.metadata("fail-open", ingress.namespace, _LABELS),
+            metadata=common.metadata("fail-open", ingress.namespace, common.OWNED),
             spec=manifests.fail_open(),
             opts=child(self, [istiod, edge]),
         )

@@ -15,8 +15,6 @@ from .manifests import common
 from .manifests import keda as manifests
 from .options import chart, child
 
-_LABELS = {"app.kubernetes.io/part-of": "slipway", "app.kubernetes.io/managed-by": "pulumi"}
-
 
 @dataclass(frozen=True)
 class KedaArgs:
@@ -57,7 +55,7 @@ class Keda(pulumi.ComponentResource):
         policies = [
             NetworkPolicy(
                 f"{name}-{part}-policy",
-                metadata=common.metadata(called, home.namespace, _LABELS),
+                metadata=common.metadata(called, home.namespace, common.OWNED),
                 spec=spec,
                 opts=child(self),
             )

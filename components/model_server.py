@@ -46,10 +46,7 @@ class Surroundings:
     @property
     def clients(self) -> list[common.Manifest]:
         """Who may reach every server, as a NetworkPolicy names them: gateways and Prometheus."""
-        return [
-            network.pods({"istio": "ingress"}, istio.INGRESS_NAMESPACE),
-            self.scraper,
-        ]
+        return [istio.gateways(), self.scraper]
 
 
 @dataclass(frozen=True)
@@ -140,7 +137,7 @@ class ModelServer(pulumi.ComponentResource):
         budget = PodDisruptionBudget(
             f"{name}-budget",
             metadata=metadata,
-            spec=manifests.disruption_budget(server),
+            spec=common.disruption_budget(server.selector),
             opts=child(self),
         )
         deployment = Deployment(

@@ -84,17 +84,10 @@ def pod(servers: Sequence[Server], image: Text) -> Manifest:
         }
         for server in servers
     }
-    apart = {
-        "weight": 100,
-        "podAffinityTerm": {
-            "topologyKey": "kubernetes.io/hostname",
-            "labelSelector": {"matchLabels": selector()},
-        },
-    }
     return common.pod(
         NAME,
         terminationGracePeriodSeconds=GRACE_SECONDS,
-        affinity={"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [apart]}},
+        affinity=common.apart(selector()),
         containers=[
             common.container(
                 NAME,
@@ -137,15 +130,6 @@ def pod(servers: Sequence[Server], image: Text) -> Manifest:
 def service() -> Manifest:
     """The spec of its own Service: by it KEDA finds its pods."""
     return common.service(selector(), OWN_PORT, "own")
-
-
-def disruption_budget() -> Manifest:
-    """The spec of the PodDisruptionBudget: one pod at a time may go."""
-    return {
-        "maxUnavailable": 1,
-        "unhealthyPodEvictionPolicy": "AlwaysAllow",
-        "selector": {"matchLabels": selector()},
-    }
 
 
 def network_policy(

@@ -26,6 +26,10 @@ SERVES_LABEL = "serves.slipway.dev/"
 SKIP_AWAIT = {"pulumi.com/skipAwait": "true"}
 
 
+# What every object of this program has, also one that belongs to no workload.
+OWNED = {"app.kubernetes.io/part-of": "slipway", "app.kubernetes.io/managed-by": "pulumi"}
+
+
 def selector(name: str, instance: str) -> dict[str, str]:
     """The labels that pick the pods of one workload. They never hold a role, so a promotion
     changes none.
@@ -35,11 +39,7 @@ def selector(name: str, instance: str) -> dict[str, str]:
 
 def labels(name: str, instance: str, component: str) -> dict[str, str]:
     """The labels of a workload and all that belongs to it."""
-    return selector(name, instance) | {
-        "app.kubernetes.io/component": component,
-        "app.kubernetes.io/part-of": "slipway",
-        "app.kubernetes.io/managed-by": "pulumi",
-    }
+    return selector(name, instance) | {"app.kubernetes.io/component": component} | OWNED
 
 
 def metadata(
@@ -179,4 +179,25 @@ def service(
         "selector": dict(selects),
         "ports": [listener | ({"nodePort": node_port} if node_port else {})],
         **outside,
+    }
+
+
+def apart(selects: Mapping[str, str]) -> Manifest:
+    """The affinity of a pod that is better not on the same node as the others of these."""
+    term = {
+        "topologyKey": "kubernetes.io/hostname",
+        "labelSelector": {"matchLabels": dict(selects)},
+    }
+    preferred = [{"weight": 100, "podAffinityTerm": term}]
+    return {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}
+
+
+def disruption_budget(selects: Mapping[str, str]) -> Manifest:
+    """The spec of a PodDisruptionBudget: one of these pods at a time may go, so it can always be
+    satisfied.
+    """
+    return {
+        "maxUnavailable": 1,
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        "selector": {"matchLabels": dict(selects)},
     }

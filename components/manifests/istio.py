@@ -130,16 +130,20 @@ def fail_open() -> Manifest:
     }
 
 
+def gateways() -> Manifest:
+    """The gateways' pods, as a NetworkPolicy names them."""
+    return network.pods({"istio": "ingress"}, INGRESS_NAMESPACE)
+
+
 def istiod_policy() -> Manifest:
     """The spec of istiod's NetworkPolicy: gateways fetch their configuration, API servers call
     the webhooks.
     """
-    gateways = network.pods({"istio": "ingress"}, INGRESS_NAMESPACE)
     return {
         "podSelector": {"matchLabels": {"app": "istiod"}},
         "policyTypes": ["Ingress"],
         "ingress": [
-            {"from": [gateways], "ports": [network.tcp(XDS_PORT)]},
+            {"from": [gateways()], "ports": [network.tcp(XDS_PORT)]},
             {"ports": [network.tcp(WEBHOOK_PORT)]},
         ],
     }

@@ -145,7 +145,7 @@ def pod(server: Server, image: Text, tracking_uri: Text) -> Manifest:
     return common.pod(
         server.name,
         terminationGracePeriodSeconds=GRACE_SECONDS,
-        affinity=_apart(server),
+        affinity=common.apart(server.selector),
         topologySpreadConstraints=[
             _spread(server, "kubernetes.io/hostname"),
             _spread(server, "topology.kubernetes.io/zone"),
@@ -225,17 +225,6 @@ def pods_service(server: Server) -> Manifest:
     }
 
 
-def disruption_budget(server: Server) -> Manifest:
-    """The spec of the PodDisruptionBudget: one pod at a time may go, so it can always be
-    satisfied.
-    """
-    return {
-        "maxUnavailable": 1,
-        "unhealthyPodEvictionPolicy": "AlwaysAllow",
-        "selector": {"matchLabels": server.selector},
-    }
-
-
 def network_policy(
     server: Server, clients: list[Manifest], tracking: Manifest, tracking_port: int
 ) -> Manifest:
@@ -249,15 +238,6 @@ def network_policy(
 
 def _name(model: str, version: int) -> str:
     return f"{model}-v{version}"
-
-
-def _apart(server: Server) -> Manifest:
-    term = {
-        "topologyKey": "kubernetes.io/hostname",
-        "labelSelector": {"matchLabels": server.selector},
-    }
-    preferred = [{"weight": 100, "podAffinityTerm": term}]
-    return {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}
 
 
 def _spread(server: Server, topology: str) -> Manifest:

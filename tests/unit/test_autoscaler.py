@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.manifests import autoscaler, keda, model_server, network, prometheus
+from components.manifests import autoscaler, common, keda, model_server, network, prometheus
 from components.manifests.istio import INGRESS_NAMESPACE
 from components.manifests.model_server import Server
 from settings import Resources
@@ -247,7 +247,7 @@ def test_the_deployment_says_no_replicas_whoever_scales_it() -> None:
 
 @given(st.integers(2, 500))
 def test_a_drain_finds_a_ready_pod_that_may_go_and_any_that_is_not_ready(replicas: int) -> None:
-    budget = model_server.disruption_budget(server())
+    budget = common.disruption_budget(server().selector)
     assert budget.keys() == {"maxUnavailable", "unhealthyPodEvictionPolicy", "selector"}
     must_be_ready = replicas - budget["maxUnavailable"]
     assert replicas - must_be_ready == 1 and must_be_ready >= 1
