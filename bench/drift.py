@@ -15,26 +15,22 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import shutil
 import statistics
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from bench.serving import environments, measure, processes, servers, wrk
+from bench.serving import measure, processes, wrk
 from bench.serving.cases import CASES, Case
 from bench.serving.measure import Answers
 from bench.serving.processes import Server
 from bench.serving.servers import SLIPWAY
+from bench.turns import Load, Turns, bodies, prepare, ratio, run_trained, started, take, train
 from local.console import UserError, run_cli, say, step
-from local.instance import PROJECT, cache_dir
+from local.instance import cache_dir
 from local.toolkit import exclusive
-from local.toolkit import run as run_command
 
-_TRAIN: Final = PROJECT / "bench/serving/train.py"
 # Run by the environment's Python: rows as the model was trained on, and its answers to them.
 _PROFILE: Final = """
 import json, sys
@@ -50,19 +46,6 @@ _WITHOUT, _WITH, _CONTROL = "without", "with", "again without"
 _ARMS: Final = (_WITHOUT, _WITH, _CONTROL)
 
 
-@dataclass(frozen=True)
-class Load:
-    """One kind of load: so many connections that send so many rows a request.
-
-    `native` is whether the request is one that the compiled model leaves to MLflow.
-    """
-
-    title: str
-    connections: int
-    rows: int
-    native: bool = False
-
-
 _LOADS: Final = (
     Load("1 row, 1 connection", 1, 1),
     Load("1 row, 32 connections", 32, 1),
@@ -71,69 +54,13 @@ _LOADS: Final = (
 )
 
 
-@dataclass(frozen=True)
-class Turn:
-    """What one turn gave: requests a second, and CPU seconds of the server a request."""
-
-    per_second: float
-    cpu_seconds: float
-
-
-Turns = dict[str, list[Turn]]
-"""By arm, one a turn, in the same order."""
-
-
 def models(case: Case, folder: Path) -> dict[str, Path]:
     """Trains the model; returns its folder for each arm."""
     with_profile = folder / "with" / case.key
-    scratch = folder / "train"
-    scratch.mkdir()
-    env = servers.environment_of(SLIPWAY, scratch, {"PYTHONPATH": str(PROJECT / "serving_image")})
-    python = str(SLIPWAY.environment.python)
-    run_command([python, str(_TRAIN), "mlflow", str(folder), case.key], cwd=scratch, env=env)
-    plain = folder / case.key
+    plain = train(case, folder)
     shutil.copytree(plain, with_profile)
-    columns = str(case.columns)
-    run_command([python, "-c", _PROFILE, str(with_profile), columns], cwd=scratch, env=env)
+    run_trained(folder, ["-c", _PROFILE, str(with_profile), str(case.columns)])
     return {_WITHOUT: plain, _WITH: with_profile, _CONTROL: plain}
-
-
-@contextlib.contextmanager
-def started(model: Path, folder: Path) -> Iterator[tuple[Server, int]]:
-    """A server of the model at rest, and its port."""
-    folder.mkdir(parents=True)
-    ports = processes.free_ports(1)
-    command, own = SLIPWAY.command(model, folder, ports)
-    environment = servers.environment_of(SLIPWAY, folder, own)
-    with processes.running(command, environment, folder) as server:
-        server.wait_ready(ports[0], SLIPWAY.ready)
-        server.wait_rest()
-        yield server, ports[0]
-
-
-def turn(server: Server, port: int, load: Load, lua: Path, program: str, seconds: int) -> Turn:
-    """Puts load on one server.
-
-    Raises:
-        UserError: an answer was an error.
-    """
-    before = sum(server.cpu_ticks().values())
-    url = f"http://127.0.0.1:{port}{SLIPWAY.path}"
-    done = wrk.load(program, url, lua, load.connections, seconds)
-    ticks = sum(server.cpu_ticks().values()) - before
-    if done.failed_status or done.failed_socket or not done.requests:
-        raise UserError(f"bench: {load.title}: of {done.requests} answers some were errors")
-    return Turn(done.per_second, ticks / processes.TICKS / done.requests)
-
-
-def bodies(load: Load, answers: Answers) -> tuple[bytes, Sequence[float]]:
-    """The request of a load, and the right answer."""
-    rows, expected = answers.to(load.rows)
-    content: dict[str, Any] = SLIPWAY.body(rows)
-    if load.native:
-        # A key that MLflow has no use for makes the request one of MLflow's.
-        content["more"] = 1
-    return json.dumps(content).encode(), expected
 
 
 def round_of(
@@ -148,22 +75,15 @@ def round_of(
         }
         _check_drift(running)
         answers = Answers.read(arms[_WITHOUT])
+        lua = folder / "load.lua"
         for load in _LOADS:
             body, expected = bodies(load, answers)
-            lua = folder / "load.lua"
             lua.write_text(wrk.script(body))
             for _, port in running.values():
                 if fault := measure.check(SLIPWAY, port, body, expected):
                     raise UserError(f"bench: {load.title}: {fault}")
                 processes.warm_up(port, SLIPWAY.path, body, 1.0)
-            taken: Turns = {arm: [] for arm in _ARMS}
-            for number in range(turns):
-                # Each goes first as often as the others.
-                for place in range(len(_ARMS)):
-                    arm = _ARMS[(number + place) % len(_ARMS)]
-                    server, port = running[arm]
-                    taken[arm].append(turn(server, port, load, lua, program, seconds))
-            found[load.title] = taken
+            found[load.title] = take(running, load, lambda _: lua, program, turns, seconds)
     return found
 
 
@@ -177,16 +97,6 @@ def _check_drift(running: dict[str, tuple[Server, int]]) -> None:
             raise UserError(f"bench: the server {arm} a profile is not what it should be")
 
 
-def ratios(turns: Turns, arm: str, measure_of: str) -> str:
-    """An arm to the one without: the median of the turns' ratios, and its quartiles."""
-    pairs = zip(turns[arm], turns[_WITHOUT], strict=True)
-    found = [getattr(one, measure_of) / getattr(other, measure_of) for one, other in pairs]
-    if len(found) == 1:
-        return f"{found[0]:.3f}"
-    low, middle, high = statistics.quantiles(found, n=4, method="inclusive")
-    return f"{middle:.3f} ({low:.3f}-{high:.3f})"
-
-
 def table(found: dict[str, Turns]) -> str:
     """The result, a line a load and arm."""
     lines = [f"{'load':32} {'':14} {'req/s':>8}  {'req/s ratio':22} CPU a request, ratio"]
@@ -195,18 +105,18 @@ def table(found: dict[str, Turns]) -> str:
             rate = statistics.median(each.per_second for each in turns[arm])
             line = f"{title if arm == _WITHOUT else '':32} {arm:14} {rate:8,.0f}"
             if arm != _WITHOUT:
-                cost = ratios(turns, arm, "cpu_seconds")
-                line += f"  {ratios(turns, arm, 'per_second'):22} {cost}"
+                rates, costs = (
+                    ratio(turns, arm, _WITHOUT, each, spread=True)
+                    for each in ("per_second", "cpu_seconds")
+                )
+                line += f"  {rates:22} {costs}"
             lines.append(line)
     return "\n".join(lines)
 
 
 def bench(case: Case, rounds: int, turns: int, seconds: int) -> None:
     """Measures and prints."""
-    program = wrk.find()
-    environments.ensure(SLIPWAY.environment)
-    environments.read_once(SLIPWAY.environment)
-    environments.compile_runtime()
+    program = prepare()
     found: dict[str, Turns] = {load.title: {arm: [] for arm in _ARMS} for load in _LOADS}
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as name:
         folder = Path(name)

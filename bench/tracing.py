@@ -26,16 +26,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
-from bench.drift import Load, bodies
-from bench.serving import environments, measure, processes, servers, wrk
+from bench.serving import measure, processes, wrk
 from bench.serving.cases import CASES, Case
 from bench.serving.measure import Answers
-from bench.serving.processes import Server
 from bench.serving.servers import SLIPWAY
+from bench.turns import Load, Turns, bodies, prepare, ratio, started, take, train
 from local.console import UserError, run_cli, say, step
 from local.instance import PROJECT, cache_dir
 from local.toolkit import exclusive
-from local.toolkit import run as run_command
 
 _LOADS: Final = (
     Load("1 row, 1 connection", 1, 1),
@@ -72,17 +70,6 @@ class Arm:
     traced: bool = False
     every: int = _NONE
     runtime: Path = PROJECT / "serving_image"
-
-
-@dataclass(frozen=True)
-class Turn:
-    """What one turn gave: requests a second, the median latency in ms, and CPU seconds of the
-    server a request.
-    """
-
-    per_second: float
-    p50_ms: float
-    cpu_seconds: float
 
 
 def arms(before: Path | None) -> list[Arm]:
@@ -123,41 +110,6 @@ def collector() -> Iterator[str]:
         server.server_close()
 
 
-@contextlib.contextmanager
-def started(arm: Arm, model: Path, folder: Path, endpoint: str) -> Iterator[tuple[Server, int]]:
-    """A server at rest, and its port."""
-    folder.mkdir(parents=True)
-    ports = processes.free_ports(1)
-    command, own = SLIPWAY.command(model, folder, ports)
-    own = {**own, "PYTHONPATH": str(arm.runtime)}
-    if arm.traced:
-        own["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint
-    environment = servers.environment_of(SLIPWAY, folder, own)
-    with processes.running(command, environment, folder) as server:
-        server.wait_ready(ports[0], SLIPWAY.ready)
-        server.wait_rest()
-        yield server, ports[0]
-
-
-def turn(server: Server, port: int, load: Load, lua: Path, program: str, seconds: int) -> Turn:
-    """Puts load on one server.
-
-    Raises:
-        UserError: an answer was an error.
-    """
-    before = sum(server.cpu_ticks().values())
-    url = f"http://127.0.0.1:{port}{SLIPWAY.path}"
-    done = wrk.load(program, url, lua, load.connections, seconds)
-    ticks = sum(server.cpu_ticks().values()) - before
-    if done.failed_status or done.failed_socket or not done.requests:
-        raise UserError(f"bench: {load.title}: of {done.requests} answers some were errors")
-    return Turn(done.per_second, done.p50_ms, ticks / processes.TICKS / done.requests)
-
-
-Turns = dict[str, list[Turn]]
-"""By arm, one a turn, in the same order."""
-
-
 def round_of(
     chosen: Sequence[Arm], model: Path, folder: Path, program: str, turns: int, seconds: int
 ) -> dict[str, Turns]:
@@ -165,40 +117,26 @@ def round_of(
     found: dict[str, Turns] = {}
     with contextlib.ExitStack() as stack:
         endpoint = stack.enter_context(collector())
-        running = {
-            arm: stack.enter_context(started(arm, model, folder / f"arm-{place}", endpoint))
-            for place, arm in enumerate(chosen)
-        }
+        running = {}
+        for place, arm in enumerate(chosen):
+            more = {"PYTHONPATH": str(arm.runtime)}
+            if arm.traced:
+                more["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint
+            server = started(model, folder / f"arm-{place}", more)
+            running[arm.title] = stack.enter_context(server)
+        scripts = {arm.title: folder / f"{arm.every}.lua" for arm in chosen}
         answers = Answers.read(model)
         for load in _LOADS:
             body, expected = bodies(load, answers)
-            for arm, (_, port) in running.items():
+            for arm in chosen:
+                _, port = running[arm.title]
                 if fault := measure.check(SLIPWAY, port, body, expected):
                     raise UserError(f"bench: {arm.title}: {load.title}: {fault}")
                 processes.warm_up(port, SLIPWAY.path, body, 1.0)
                 requests = _REQUESTS.replace("EVERY", str(arm.every))
-                (folder / f"{arm.every}.lua").write_text(wrk.script(body) + requests)
-            taken: Turns = {arm.title: [] for arm in chosen}
-            for number in range(turns):
-                # Each goes first as often as the others.
-                for place in range(len(chosen)):
-                    arm = chosen[(number + place) % len(chosen)]
-                    server, port = running[arm]
-                    lua = folder / f"{arm.every}.lua"
-                    taken[arm.title].append(turn(server, port, load, lua, program, seconds))
-            found[load.title] = taken
+                scripts[arm.title].write_text(wrk.script(body) + requests)
+            found[load.title] = take(running, load, scripts.__getitem__, program, turns, seconds)
     return found
-
-
-def ratio(turns: Turns, arm: str, first: str, measure_of: str, spread: bool = False) -> str:
-    """An arm to the first: the median of the turns' ratios, and its quartiles."""
-    pairs = list(zip(turns[arm], turns[first], strict=True))
-    found = [getattr(one, measure_of) / getattr(other, measure_of) for one, other in pairs]
-    middle = f"{statistics.median(found):.3f}"
-    if not spread or len(found) == 1:
-        return middle
-    low, _, high = statistics.quantiles(found, n=4, method="inclusive")
-    return f"{middle} ({low:.3f}-{high:.3f})"
 
 
 def table(found: dict[str, Turns], chosen: Sequence[Arm]) -> str:
@@ -221,22 +159,9 @@ def table(found: dict[str, Turns], chosen: Sequence[Arm]) -> str:
     return "\n".join(lines)
 
 
-def train(case: Case, folder: Path) -> Path:
-    """Trains the model; returns its folder."""
-    (folder / "train").mkdir()
-    path = {"PYTHONPATH": str(PROJECT / "serving_image")}
-    env = servers.environment_of(SLIPWAY, folder / "train", path)
-    command = [str(SLIPWAY.environment.python), str(PROJECT / "bench/serving/train.py")]
-    run_command([*command, "mlflow", str(folder), case.key], cwd=folder / "train", env=env)
-    return folder / case.key
-
-
 def bench(case: Case, chosen: Sequence[Arm], rounds: int, turns: int, seconds: int) -> None:
     """Measures and prints."""
-    program = wrk.find()
-    environments.ensure(SLIPWAY.environment)
-    environments.read_once(SLIPWAY.environment)
-    environments.compile_runtime()
+    program = prepare()
     found: dict[str, Turns] = {load.title: {a.title: [] for a in chosen} for load in _LOADS}
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as name:
         folder = Path(name)
