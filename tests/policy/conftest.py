@@ -1,0 +1,57 @@
+"""The project's own stacks, rendered once."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from typing import Any
+
+import pytest
+
+from pulumi.runtime import config as runtime_config
+from settings import SECRET_KEYS
+from tests.conftest import CONTEXT, ROOT, SECRETS, run
+from tests.policy import stacks
+
+
+def render(**configuration: Any) -> stacks.Stack:
+    """What `__main__.py` registers with these configuration keys, beside what it cannot do without."""
+    import preflight
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        patch.setattr(preflight, "check", lambda *_: None)
+        values = {**CONTEXT, **SECRETS, **configuration}
+        stored = {
+            f"slipway:{key}": value if isinstance(value, str) else json.dumps(value)
+            for key, value in values.items()
+        }
+        secret = [f"slipway:{key}" for key in SECRET_KEYS if key in values]
+        runtime_config.set_all_config(stored, secret)
+        return stacks.of_program(
+            run(lambda: runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__"))
+        )
+
+
+@pytest.fixture(scope="session")
+def dev() -> stacks.Stack:
+    """Stack dev as its file has it."""
+    return render(**stacks.dev_configuration())
+
+
+@pytest.fixture(scope="session")
+def everything() -> stacks.Stack:
+    """A stack with all that there is: a canary, a previous version, a shadow, both autoscalers,
+    Grafana.
+    """
+    versions = {"stable": 1, "canary": {"version": 2, "weight": 10}, "previous": 3}
+    both = versions | {"shadow": {"version": 4, "percent": 50}}
+    return render(
+        models={
+            "churn": both | {"scaling": {"min": 2, "max": 4}},
+            "iris": versions | {"scaling": {"min": 2, "max": 4, "requests_per_second": 10}},
+        },
+        demo=True,
+        grafana={"enabled": True},
+        grafanaPassword="of-the-tests",
+    )
