@@ -20,7 +20,11 @@ def replicated(resource: Resource) -> bool:
 
 def pod_labels(workload: Resource) -> dict[str, str]:
     """The labels of its pods. Raises Undecidable."""
-    return {key: value for pod in pods(workload) for key, value in labels(pod.metadata, "labels").items()}
+    return {
+        key: value
+        for pod in pods(workload)
+        for key, value in labels(pod.metadata, "labels").items()
+    }
 
 
 def fewest(workload: Resource, stack: Sequence[Resource]) -> int:

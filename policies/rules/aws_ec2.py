@@ -38,7 +38,9 @@ IMDS = Rule(
     severity="high",
     remediation="Set metadataOptions: {httpTokens: required, httpPutResponseHopLimit: 1}, and give "
     "node groups a launch template.",
-    references=("https://docs.aws.amazon.com/eks/latest/best-practices/identity-and-access-management.html",),
+    references=(
+        "https://docs.aws.amazon.com/eks/latest/best-practices/identity-and-access-management.html",
+    ),
     check=of_parts(_machines, _messages),
 )
 RULES = (IMDS,)

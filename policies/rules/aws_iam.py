@@ -87,8 +87,10 @@ def _trust(role: Resource, given: Given) -> Iterator[str]:
         if "sts:AssumeRoleWithWebIdentity" not in texts(statement, "Action"):
             continue
         exact = condition(statement, "StringEquals")
-        if any(provider.startswith("arn:") and "oidc.eks." not in provider
-               for provider in texts(principal, "Federated")):
+        if any(
+            provider.startswith("arn:") and "oidc.eks." not in provider
+            for provider in texts(principal, "Federated")
+        ):
             # Another issuer has subjects of another shape; it must name them, too.
             if not any(key.endswith(":sub") for key in exact):
                 yield "assumeRolePolicy: no StringEquals on the issuer's :sub"

@@ -65,8 +65,14 @@ def _messages(route: Resource, stack: Sequence[Resource], given: Given) -> Itera
     for (stable_host, stable), (canary_host, canary) in pairs(route, stack):
         names = stable_host.partition(".")[0], canary_host.partition(".")[0]
         versions = names[0].rpartition("-v")[2], names[1].rpartition("-v")[2]
-        first, second = ({k: v for pod in pods(each) for k, v in (
-            flat(pod.metadata, "") | flat(pod.spec, ".spec")).items()} for each in (stable, canary))
+        first, second = (
+            {
+                k: v
+                for pod in pods(each)
+                for k, v in (flat(pod.metadata, "") | flat(pod.spec, ".spec")).items()
+            }
+            for each in (stable, canary)
+        )
         for path in sorted(first.keys() | second.keys()):
             old, new = first.get(path, _OMITTED), second.get(path, _OMITTED)
             if old == new or _OF_IMAGE.search(path):

@@ -30,9 +30,7 @@ RULE = Rule(
     description="Containers have requests and limits of CPU and memory.",
     severity="medium",
     remediation="Set resources.requests and resources.limits of each container, init ones too.",
-    references=(
-        "https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/",
-    ),
+    references=("https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/",),
     check=of_containers(_messages),
     knobs={
         "requests": _LIST | {"description": "resources that must be requested"},

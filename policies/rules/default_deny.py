@@ -52,9 +52,7 @@ RULE = Rule(
     severity="high",
     remediation="Make a NetworkPolicy with podSelector: {} and policyTypes: [Ingress], without "
     "ingress rules, and one for each connection that is wanted.",
-    references=(
-        "https://kubernetes.io/docs/concepts/services-networking/network-policies/",
-    ),
+    references=("https://kubernetes.io/docs/concepts/services-networking/network-policies/",),
     stack_check=_check,
     knobs={"exempt": patterns("namespaces, as patterns, that need none")},
 )

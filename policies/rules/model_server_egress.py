@@ -41,9 +41,7 @@ RULE = Rule(
     severity="high",
     remediation="Make a NetworkPolicy with policyTypes: [Egress] that lets them reach the name "
     "server and where their models lie.",
-    references=(
-        "https://kubernetes.io/docs/concepts/services-networking/network-policies/",
-    ),
+    references=("https://kubernetes.io/docs/concepts/services-networking/network-policies/",),
     stack_check=of_each(replicated, _messages),
     knobs={"model_server": MODEL_SERVER_KNOB},
 )

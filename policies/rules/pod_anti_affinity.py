@@ -40,9 +40,7 @@ RULE = Rule(
     level="advisory",
     remediation="Set affinity.podAntiAffinity over kubernetes.io/hostname, with a labelSelector "
     "that picks the workload's own pods.",
-    references=(
-        "https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/",
-    ),
+    references=("https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/",),
     stack_check=of_each(replicated, _messages),
     knobs={
         "single": SINGLE_KNOB,

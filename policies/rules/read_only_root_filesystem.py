@@ -20,8 +20,6 @@ RULE = Rule(
     description="Containers run on a read-only root file system.",
     severity="medium",
     remediation="Set readOnlyRootFilesystem: true, and mount an emptyDir where it must write.",
-    references=(
-        "https://kubernetes.io/docs/tasks/configure-pod-container/security-context/",
-    ),
+    references=("https://kubernetes.io/docs/tasks/configure-pod-container/security-context/",),
     check=of_containers(_messages),
 )

@@ -24,12 +24,16 @@ def _messages(entry: tuple[str, list[object]], given: Given) -> Iterator[str]:
     if len(weights) == 1 and weights[0] is None:
         return
     whole = [
-        isinstance(each, int | float) and not isinstance(each, bool) and each == int(each)
+        isinstance(each, int | float)
+        and not isinstance(each, bool)
+        and each == int(each)
         and 0 <= each <= 100
         for each in weights
     ]
-    told = ", ".join("none" if each is None else f"{each:g}" if good else str(each)
-                     for each, good in zip(weights, whole, strict=True))
+    told = ", ".join(
+        "none" if each is None else f"{each:g}" if good else str(each)
+        for each, good in zip(weights, whole, strict=True)
+    )
     if not all(whole):
         yield f"{called}: weights {told} are not whole percentages from 0 to 100"
     elif sum(weights) != 100:

@@ -54,11 +54,15 @@ def both(*rest: str) -> list[tuple[Any, ...]]:
     return [(*EVERY, *rest), (*FIRST, *rest)]
 
 
-def lost(rule: str, where: Callable[[Resource], bool], *path: str | int, to: Any = REMOVED) -> Control:
+def lost(
+    rule: str, where: Callable[[Resource], bool], *path: str | int, to: Any = REMOVED
+) -> Control:
     return Control(rule, where, path, to)
 
 
-def in_containers(rule: str, *rest: str, to: Any = REMOVED, where: Any = makes_pods) -> list[Control]:
+def in_containers(
+    rule: str, *rest: str, to: Any = REMOVED, where: Any = makes_pods
+) -> list[Control]:
     return [Control(rule, where, path, to) for path in both(*rest)]
 
 
@@ -76,8 +80,15 @@ def _with(item: Any) -> Callable[[Any], Any]:
 
 CONTEXT = "securityContext"
 CONTROLS: list[Control] = [
-    *in_containers("image-digest", "image", where=pinned, to=_image(lambda it: it.partition("@")[0] + ":1.0")),
-    *in_containers("image-digest", "image", to=_image(lambda it: it.partition("@")[0].rpartition(":")[0] + ":latest"), where=tagged),
+    *in_containers(
+        "image-digest", "image", where=pinned, to=_image(lambda it: it.partition("@")[0] + ":1.0")
+    ),
+    *in_containers(
+        "image-digest",
+        "image",
+        to=_image(lambda it: it.partition("@")[0].rpartition(":")[0] + ":latest"),
+        where=tagged,
+    ),
     *in_containers("image-registry", "image", to=_image(_elsewhere)),
     *[
         control
@@ -106,10 +117,27 @@ CONTROLS: list[Control] = [
     *in_containers("capabilities", CONTEXT, "capabilities", "add", to=["SYS_ADMIN"]),
     lost("seccomp-profile", makes_pods, *POD, CONTEXT, "seccompProfile"),
     lost("seccomp-profile", makes_pods, *POD, CONTEXT, "seccompProfile", "type", to="Unconfined"),
-    *[lost("host-namespaces", makes_pods, *POD, f"host{name}", to=True) for name in ("Network", "PID", "IPC")],
+    *[
+        lost("host-namespaces", makes_pods, *POD, f"host{name}", to=True)
+        for name in ("Network", "PID", "IPC")
+    ],
     lost("host-namespaces", makes_pods, *EVERY, "ports", 0, "hostPort", to=80),
-    lost("volume-types", makes_pods, *POD, "volumes", "*", to=lambda old: {"name": old["name"], "hostPath": {"path": "/"}}),
-    lost("kernel-settings", makes_pods, *POD, CONTEXT, "sysctls", to=[{"name": "kernel.msgmax", "value": "1"}]),
+    lost(
+        "volume-types",
+        makes_pods,
+        *POD,
+        "volumes",
+        "*",
+        to=lambda old: {"name": old["name"], "hostPath": {"path": "/"}},
+    ),
+    lost(
+        "kernel-settings",
+        makes_pods,
+        *POD,
+        CONTEXT,
+        "sysctls",
+        to=[{"name": "kernel.msgmax", "value": "1"}],
+    ),
     lost("kernel-settings", makes_pods, *POD, CONTEXT, "seLinuxOptions", to={"user": "system_u"}),
     lost("service-account-token", without_token, *POD, "automountServiceAccountToken"),
     lost("service-account-token", without_token, *POD, "automountServiceAccountToken", to=True),
@@ -117,11 +145,35 @@ CONTROLS: list[Control] = [
         lost("rbac-wildcards", kind("Role", "ClusterRole"), "rules", "*", field, to=["*"])
         for field in ("apiGroups", "resources", "verbs")
     ],
-    lost("rbac-wildcards", kind("RoleBinding", "ClusterRoleBinding"), "roleRef", "name", to="cluster-admin"),
-    lost("pod-security-level", kind("Namespace"), "metadata", "labels", "pod-security.kubernetes.io/enforce"),
-    lost("pod-security-level", kind("Namespace"), "metadata", "labels", "pod-security.kubernetes.io/enforce", to="baseline"),
+    lost(
+        "rbac-wildcards",
+        kind("RoleBinding", "ClusterRoleBinding"),
+        "roleRef",
+        "name",
+        to="cluster-admin",
+    ),
+    lost(
+        "pod-security-level",
+        kind("Namespace"),
+        "metadata",
+        "labels",
+        "pod-security.kubernetes.io/enforce",
+    ),
+    lost(
+        "pod-security-level",
+        kind("Namespace"),
+        "metadata",
+        "labels",
+        "pod-security.kubernetes.io/enforce",
+        to="baseline",
+    ),
     *[
-        lost("default-deny-network-policy", lambda each: each.name.endswith("-default-deny"), *path, to=to)
+        lost(
+            "default-deny-network-policy",
+            lambda each: each.name.endswith("-default-deny"),
+            *path,
+            to=to,
+        )
         for path, to in (
             ((), REMOVED),
             (("spec", "policyTypes"), ["Egress"]),
@@ -130,16 +182,43 @@ CONTROLS: list[Control] = [
             (("metadata", "namespace"), "elsewhere"),
         )
     ],
-    lost("load-balancers", called("Release", "mesh-istio-ingress"), "values", "service", "type", to="LoadBalancer"),
+    lost(
+        "load-balancers",
+        called("Release", "mesh-istio-ingress"),
+        "values",
+        "service",
+        "type",
+        to="LoadBalancer",
+    ),
     lost("load-balancers", kind("Service"), "spec", "externalIPs", to=["192.0.2.1"]),
     lost("public-tls", kind("Gateway"), "spec", "servers", 0, "tls"),
     lost("public-tls", kind("Gateway"), "spec", "servers", 0, "port", "protocol", to="HTTP"),
-    lost("public-tls", kind("Gateway"), "spec", "servers", to=_with({"port": {"number": 80, "protocol": "HTTP"}})),
-    *in_containers("plain-text-secrets", "env", to=_with({"name": "DB_PASSWORD", "value": "hunter2"})),
-    lost("plain-text-secrets", kind("ConfigMap"), "data", "key.pem", to="-----BEGIN RSA PRIVATE KEY-----"),
+    lost(
+        "public-tls",
+        kind("Gateway"),
+        "spec",
+        "servers",
+        to=_with({"port": {"number": 80, "protocol": "HTTP"}}),
+    ),
+    *in_containers(
+        "plain-text-secrets", "env", to=_with({"name": "DB_PASSWORD", "value": "hunter2"})
+    ),
+    lost(
+        "plain-text-secrets",
+        kind("ConfigMap"),
+        "data",
+        "key.pem",
+        to="-----BEGIN RSA PRIVATE KEY-----",
+    ),
     lost("plain-text-secrets", kind("Release"), "values", "adminPassword", to="hunter2"),
     *[
-        lost("cost-labels", lambda each: makes_pods(each) or each.kind == "PersistentVolumeClaim", "metadata", "labels", label)
+        lost(
+            "cost-labels",
+            lambda each: makes_pods(each) or each.kind == "PersistentVolumeClaim",
+            "metadata",
+            "labels",
+            label,
+        )
         for label in ("slipway.dev/owner", "slipway.dev/cost-center")
     ],
     lost("replicas", kind("HorizontalPodAutoscaler"), "spec", "minReplicas", to=1),
@@ -148,34 +227,115 @@ CONTROLS: list[Control] = [
     lost("replicas", kind("ScaledObject"), "spec", "minReplicaCount", to=1),
     lost("replicas", kind("ScaledObject")),
     lost("pod-anti-affinity", server, *POD, "affinity"),
-    lost("pod-anti-affinity", server, *POD, "affinity", "podAntiAffinity", "*", 0, "podAffinityTerm", "topologyKey", to="example.org/rack"),
-    lost("pod-anti-affinity", server, *POD, "affinity", "podAntiAffinity", "*", 0, "podAffinityTerm", "labelSelector", "matchLabels", "app.kubernetes.io/name", to="other"),
+    lost(
+        "pod-anti-affinity",
+        server,
+        *POD,
+        "affinity",
+        "podAntiAffinity",
+        "*",
+        0,
+        "podAffinityTerm",
+        "topologyKey",
+        to="example.org/rack",
+    ),
+    lost(
+        "pod-anti-affinity",
+        server,
+        *POD,
+        "affinity",
+        "podAntiAffinity",
+        "*",
+        0,
+        "podAffinityTerm",
+        "labelSelector",
+        "matchLabels",
+        "app.kubernetes.io/name",
+        to="other",
+    ),
     lost("disruption-budget", kind("PodDisruptionBudget")),
     lost("disruption-budget", kind("PodDisruptionBudget"), "spec", "maxUnavailable", to=0),
-    lost("disruption-budget", kind("PodDisruptionBudget"), "spec", "selector", "matchLabels", "app.kubernetes.io/name", to="other"),
+    lost(
+        "disruption-budget",
+        kind("PodDisruptionBudget"),
+        "spec",
+        "selector",
+        "matchLabels",
+        "app.kubernetes.io/name",
+        to="other",
+    ),
     lost("disruption-budget", kind("PodDisruptionBudget"), "metadata", "namespace", to="elsewhere"),
-    lost("disruption-budget", kind("PodDisruptionBudget"), "spec", to=lambda old: {"minAvailable": 2, "selector": old["selector"]}),
-    lost("disruption-budget", kind("PodDisruptionBudget"), "spec", to=lambda old: {"minAvailable": "100%", "selector": old["selector"]}),
-    lost("route-weights", kind("VirtualService"), "spec", "http", "*", "route", 0, "weight", to=lambda old: old - 1 if isinstance(old, int) else 99),
+    lost(
+        "disruption-budget",
+        kind("PodDisruptionBudget"),
+        "spec",
+        to=lambda old: {"minAvailable": 2, "selector": old["selector"]},
+    ),
+    lost(
+        "disruption-budget",
+        kind("PodDisruptionBudget"),
+        "spec",
+        to=lambda old: {"minAvailable": "100%", "selector": old["selector"]},
+    ),
+    lost(
+        "route-weights",
+        kind("VirtualService"),
+        "spec",
+        "http",
+        "*",
+        "route",
+        0,
+        "weight",
+        to=lambda old: old - 1 if isinstance(old, int) else 99,
+    ),
     lost("route-weights", kind("VirtualService"), "spec", "http", "*", "route", 1, "weight"),
-    lost("route-weights", kind("VirtualService"), "spec", "http", "*", "route", 1, "weight", to=10.5),
-    lost("canary-weight", kind("VirtualService"), "spec", "http", "name=by-weight", "route", to=lambda old: [old[0] | {"weight": 40}, old[1] | {"weight": 60}]),
+    lost(
+        "route-weights", kind("VirtualService"), "spec", "http", "*", "route", 1, "weight", to=10.5
+    ),
+    lost(
+        "canary-weight",
+        kind("VirtualService"),
+        "spec",
+        "http",
+        "name=by-weight",
+        "route",
+        to=lambda old: [old[0] | {"weight": 40}, old[1] | {"weight": 60}],
+    ),
     *[
-        lost("model-server-egress", lambda each: each.kind == "NetworkPolicy" and "-v" in each.name, *path, to=to)
-        for path, to in (((), REMOVED), (("spec", "policyTypes"), ["Ingress"]), (("spec", "egress"), [{}]))
+        lost(
+            "model-server-egress",
+            lambda each: each.kind == "NetworkPolicy" and "-v" in each.name,
+            *path,
+            to=to,
+        )
+        for path, to in (
+            ((), REMOVED),
+            (("spec", "policyTypes"), ["Ingress"]),
+            (("spec", "egress"), [{}]),
+        )
     ],
-    *in_containers("model-pickle", "env", to=_with({"name": "ALLOW_PICKLE", "value": "true"}), where=server),
+    *in_containers(
+        "model-pickle", "env", to=_with({"name": "ALLOW_PICKLE", "value": "true"}), where=server
+    ),
     lost("model-pickle", server, *FIRST, "command", to=_with("--allow-pickle")),
     lost("model-reference", server, *EVERY, "env", "name=MODEL_VERSION", "value", to="champion"),
     lost("model-reference", server, *FIRST, "command", 6, to="latest"),
-    lost("model-reference", server, *EVERY, "env", to=_with({"name": "MODEL_URI", "value": "models:/churn@champion"})),
+    lost(
+        "model-reference",
+        server,
+        *EVERY,
+        "env",
+        to=_with({"name": "MODEL_URI", "value": "models:/churn@champion"}),
+    ),
 ]
 
 # Of a canary alone, so that it is no longer stable but for its model.
 CANARY: list[Control] = [
     lost("canary-image", server, *EVERY, "image", to=_image(lambda it: it[:-1] + "1")),
     lost("canary-image", server, *FIRST, "image", to=_image(lambda it: it[:-1] + "1")),
-    *in_containers("canary-model-only", "env", to=_with({"name": "EXTRA", "value": "1"}), where=server),
+    *in_containers(
+        "canary-model-only", "env", to=_with({"name": "EXTRA", "value": "1"}), where=server
+    ),
     *in_containers("canary-model-only", "resources", "requests", "cpu", to="300m", where=server),
     lost("canary-model-only", server, *EVERY, "env", "name=DRAIN_SECONDS", "value", to="4"),
     lost("canary-model-only", server, *EVERY, "command", to=_with("--quick")),

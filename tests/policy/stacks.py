@@ -24,7 +24,12 @@ REMOVED = object()
 def of_program(program: Program, stack: str = "dev") -> Stack:
     """What a program registered, as the rules see it."""
     return [
-        Resource(f"urn:pulumi:{stack}::slipway::{each.type}::{each.name}", each.type, each.name, each.inputs)
+        Resource(
+            f"urn:pulumi:{stack}::slipway::{each.type}::{each.name}",
+            each.type,
+            each.name,
+            each.inputs,
+        )
         for each in program.resources.values()
     ]
 
@@ -60,7 +65,9 @@ class Verdict:
         return {rule for rule, _, _ in self.violations - beside.violations}
 
 
-def judge(stack: Stack, knobs: Mapping[str, Any], changed: Sequence[Resource] | None = None) -> Verdict:
+def judge(
+    stack: Stack, knobs: Mapping[str, Any], changed: Sequence[Resource] | None = None
+) -> Verdict:
     """What all rules say. `changed`: rules of single resources look at these alone."""
     found: dict[type, set[tuple[str, str, str]]] = {Violation: set(), Undecided: set()}
     for rule in ALL:

@@ -18,7 +18,11 @@ from tests.policy.stacks import REMOVED, Control, Stack
 
 ISSUER = "oidc.eks.eu-central-1.amazonaws.com/id/ABC"
 TAGS = {"tags": {"owner": "risk", "cost-center": "4711"}}
-AWS = {rule.name for rule in ALL if rule.name.split("-")[0] in ("s3", "iam", "ec2", "eks", "rds", "data")}
+AWS = {
+    rule.name
+    for rule in ALL
+    if rule.name.split("-")[0] in ("s3", "iam", "ec2", "eks", "rds", "data")
+}
 
 
 def statement(**fields: Any) -> dict[str, Any]:
@@ -64,19 +68,45 @@ GOOD: Stack = [
         restrictPublicBuckets=True,
     ),
     resource("s3/BucketPolicy", "models-tls", bucket="models", policy=json.dumps(TLS_ONLY)),
-    resource("s3/BucketVersioning", "models-versions", bucket="models", versioningConfiguration={"status": "Enabled"}),
+    resource(
+        "s3/BucketVersioning",
+        "models-versions",
+        bucket="models",
+        versioningConfiguration={"status": "Enabled"},
+    ),
     resource(
         "s3/BucketServerSideEncryptionConfiguration",
         "models-key",
         bucket="models",
-        rules=[{"applyServerSideEncryptionByDefault": {"sseAlgorithm": "aws:kms", "kmsMasterKeyId": "k"}}],
+        rules=[
+            {
+                "applyServerSideEncryptionByDefault": {
+                    "sseAlgorithm": "aws:kms",
+                    "kmsMasterKeyId": "k",
+                }
+            }
+        ],
     ),
     resource("iam/Policy", "read", policy=json.dumps(READ)),
     resource("iam/RolePolicy", "inline", policy=READ),
     resource("iam/Role", "mlflow", assumeRolePolicy=json.dumps(TRUST)),
-    resource("iam/Role", "nodes", assumeRolePolicy=json.dumps(NODES), inlinePolicies=[{"name": "a", "policy": READ}]),
-    resource("iam/RolePolicyAttachment", "worker", policyArn="arn:aws:iam::aws:policy/AmazonEKSWorkerNodePolicy"),
-    resource("ec2/LaunchTemplate", "nodes", metadataOptions={"httpTokens": "required", "httpPutResponseHopLimit": 1}, **TAGS),
+    resource(
+        "iam/Role",
+        "nodes",
+        assumeRolePolicy=json.dumps(NODES),
+        inlinePolicies=[{"name": "a", "policy": READ}],
+    ),
+    resource(
+        "iam/RolePolicyAttachment",
+        "worker",
+        policyArn="arn:aws:iam::aws:policy/AmazonEKSWorkerNodePolicy",
+    ),
+    resource(
+        "ec2/LaunchTemplate",
+        "nodes",
+        metadataOptions={"httpTokens": "required", "httpPutResponseHopLimit": 1},
+        **TAGS,
+    ),
     resource(
         "eks/Cluster",
         "cluster",
@@ -86,11 +116,23 @@ GOOD: Stack = [
         **TAGS,
     ),
     resource("eks/NodeGroup", "nodes", launchTemplate={"id": "lt-1", "version": "1"}, **TAGS),
-    resource("rds/Instance", "db", storageEncrypted=True, publiclyAccessible=False, deletionProtection=True, **TAGS),
+    resource(
+        "rds/Instance",
+        "db",
+        storageEncrypted=True,
+        publiclyAccessible=False,
+        deletionProtection=True,
+        **TAGS,
+    ),
     resource("rds/Cluster", "aurora", storageEncrypted=True, deletionProtection=True, **TAGS),
     resource("rds/ClusterInstance", "aurora-1", publiclyAccessible=False, **TAGS),
     resource("lb/Listener", "edge", protocol="HTTPS"),
-    resource("lb/Listener", "plain", protocol="HTTP", defaultActions=[{"type": "redirect", "redirect": {"protocol": "HTTPS"}}]),
+    resource(
+        "lb/Listener",
+        "plain",
+        protocol="HTTP",
+        defaultActions=[{"type": "redirect", "redirect": {"protocol": "HTTPS"}}],
+    ),
 ]
 
 
@@ -120,7 +162,10 @@ SUBJECT, AUDIENCE = f"{ISSUER}:sub", f"{ISSUER}:aud"
 RIGHT = {"StringEquals": {SUBJECT: "system:serviceaccount:a:b", AUDIENCE: "sts.amazonaws.com"}}
 CONTROLS = [
     *[lost("s3-public-access", "BucketPublicAccessBlock/models-block", field) for field in MANY],
-    *[lost("s3-public-access", "BucketPublicAccessBlock/models-block", field, to=False) for field in MANY],
+    *[
+        lost("s3-public-access", "BucketPublicAccessBlock/models-block", field, to=False)
+        for field in MANY
+    ],
     lost("s3-public-access", "BucketPublicAccessBlock/models-block"),
     lost("s3-public-access", "BucketPublicAccessBlock/models-block", "bucket", to="other"),
     lost("s3-tls-only", "BucketPolicy/models-tls"),
@@ -136,9 +181,23 @@ CONTROLS = [
         )
     ],
     lost("s3-versioning", "BucketVersioning/models-versions"),
-    lost("s3-versioning", "BucketVersioning/models-versions", "versioningConfiguration", "status", to="Suspended"),
+    lost(
+        "s3-versioning",
+        "BucketVersioning/models-versions",
+        "versioningConfiguration",
+        "status",
+        to="Suspended",
+    ),
     lost("s3-kms", "BucketServerSideEncryptionConfiguration/models-key"),
-    lost("s3-kms", "BucketServerSideEncryptionConfiguration/models-key", "rules", 0, "applyServerSideEncryptionByDefault", "sseAlgorithm", to="AES256"),
+    lost(
+        "s3-kms",
+        "BucketServerSideEncryptionConfiguration/models-key",
+        "rules",
+        0,
+        "applyServerSideEncryptionByDefault",
+        "sseAlgorithm",
+        to="AES256",
+    ),
     *[
         lost(*POLICY, to=to)
         for to in (
@@ -149,16 +208,41 @@ CONTROLS = [
             document(lambda it: it.update(NotResource=it.pop("Resource")), READ),
         )
     ],
-    lost("iam-wildcards", "RolePolicy/inline", "policy", "Statement", 0, "Action", to=["s3:GetObject", "s3:*"]),
-    lost("iam-wildcards", "Role/nodes", "inlinePolicies", 0, "policy", "Statement", 0, "Resource", to="*"),
-    lost("iam-wildcards", "RolePolicyAttachment/worker", "policyArn", to="arn:aws:iam::aws:policy/AdministratorAccess"),
+    lost(
+        "iam-wildcards",
+        "RolePolicy/inline",
+        "policy",
+        "Statement",
+        0,
+        "Action",
+        to=["s3:GetObject", "s3:*"],
+    ),
+    lost(
+        "iam-wildcards",
+        "Role/nodes",
+        "inlinePolicies",
+        0,
+        "policy",
+        "Statement",
+        0,
+        "Resource",
+        to="*",
+    ),
+    lost(
+        "iam-wildcards",
+        "RolePolicyAttachment/worker",
+        "policyArn",
+        to="arn:aws:iam::aws:policy/AdministratorAccess",
+    ),
     *[
         lost(*ROLE, to=to)
         for to in (
             demands(),
             demands(StringEquals={AUDIENCE: "sts.amazonaws.com"}),
             demands(StringEquals={SUBJECT: "system:serviceaccount:a:b"}),
-            demands(StringEquals={SUBJECT: "system:serviceaccount:a:*", AUDIENCE: "sts.amazonaws.com"}),
+            demands(
+                StringEquals={SUBJECT: "system:serviceaccount:a:*", AUDIENCE: "sts.amazonaws.com"}
+            ),
             demands(StringLike=RIGHT["StringEquals"]),
             says(TRUST, Principal="*"),
         )
@@ -217,7 +301,9 @@ def test_every_mutant_is_killed(capsys: pytest.CaptureFixture[str]) -> None:
         if objected != ({"data-protection"} if holds else set()):
             wrong.append(f"data-protection {one.name}: {objected}")
     with capsys.disabled():
-        print(f"\nmutants about AWS killed: {sum(made.values()) - len(wrong)} of {sum(made.values())}")
+        print(
+            f"\nmutants about AWS killed: {sum(made.values()) - len(wrong)} of {sum(made.values())}"
+        )
     assert not wrong, "\n".join(wrong)
     assert set(made) >= AWS
 
@@ -229,7 +315,9 @@ def test_a_satellite_belongs_to_the_bucket_that_its_name_comes_from() -> None:
     unknown = replace(block, props=dict(block.props) | {"bucket": named})
     assert [type(each) for each in rule.judge([bucket, unknown])] == [Undecided]
     assert rule.judge([bucket, replace(unknown, used={"bucket": [bucket.urn]})]) == []
-    other = replace(unknown, used={"bucket": ["urn:pulumi:prod::slipway::aws:s3/bucket:Bucket::other"]})
+    other = replace(
+        unknown, used={"bucket": ["urn:pulumi:prod::slipway::aws:s3/bucket:Bucket::other"]}
+    )
     assert [type(each) for each in rule.judge([bucket, other])] == [Violation]
 
 

@@ -44,7 +44,9 @@ def model(resource: Resource) -> str:
     return resource.name.rpartition("-v")[0] if server(resource) else ""
 
 
-def put(stack: Stack, resource: Resource, path: tuple[str | int, ...], value: object) -> tuple[Stack, Stack]:
+def put(
+    stack: Stack, resource: Resource, path: tuple[str | int, ...], value: object
+) -> tuple[Stack, Stack]:
     """The stack with this change, made to every server of a model at once, and what changed."""
     if not path:
         return [each for each in stack if each is not resource], []
@@ -56,7 +58,9 @@ def put(stack: Stack, resource: Resource, path: tuple[str | int, ...], value: ob
     return [changed.get(id(each), each) for each in stack], list(changed.values())
 
 
-def mutants(stack: Stack, control: Control) -> Iterator[tuple[Resource, tuple[str | int, ...], object]]:
+def mutants(
+    stack: Stack, control: Control
+) -> Iterator[tuple[Resource, tuple[str | int, ...], object]]:
     seen = set()
     for resource, path, new in control.mutants(stack):
         # The servers of a model are changed together, or the canary would differ from stable too.
@@ -96,12 +100,16 @@ def test_every_mutant_is_killed_by_the_rule_that_is_about_it(
                         f"{sorted(verdict.violations)}"
                     )
                 for length in range(1, len(path)):
-                    stack, changed = put(base, resource, path[:length], stacks.unknown(path[:length]))
+                    stack, changed = put(
+                        base, resource, path[:length], stacks.unknown(path[:length])
+                    )
                     rule = stacks.RULES[control.rule]
                     seen = stack if rule.stack_check else changed
                     said_so = rule.judge(seen, TEST_KNOBS.get(rule.name))
                     if not said_so or not all(isinstance(each, Undecided) for each in said_so):
-                        wrong.append(f"{control.rule}: unknown {resource.name} {path[:length]}: {said_so}")
+                        wrong.append(
+                            f"{control.rule}: unknown {resource.name} {path[:length]}: {said_so}"
+                        )
                     open_[control.rule] += 1
         if sum(made.values()) == before:
             wrong.append(f"{control.rule}: nothing in the stack is at {control.path}")

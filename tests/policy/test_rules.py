@@ -21,11 +21,17 @@ def obj(api: str, kind: str, name: str = "one", namespace: str = "shop", **props
     type_ = f"kubernetes:{api}:{kind}"
     labels = props.pop("labels", {})
     metadata = {"name": name, "namespace": namespace, "labels": labels}
-    return Resource(f"urn:pulumi:prod::shop::{type_}::{name}", type_, name, {"metadata": metadata} | props)
+    return Resource(
+        f"urn:pulumi:prod::shop::{type_}::{name}", type_, name, {"metadata": metadata} | props
+    )
 
 
 def pod(*containers: dict[str, Any], **spec: Any) -> Resource:
-    return obj("core/v1", "Pod", spec={"containers": [{"name": "main", **each} for each in containers], **spec})
+    return obj(
+        "core/v1",
+        "Pod",
+        spec={"containers": [{"name": "main", **each} for each in containers], **spec},
+    )
 
 
 def cron(container: dict[str, Any]) -> Resource:
@@ -44,13 +50,19 @@ def deployment(name: str = "one", replicas: int = 3, **template: Any) -> Resourc
 
 
 def budget(**spec: Any) -> Resource:
-    return obj("policy/v1", "PodDisruptionBudget", spec={"selector": {"matchLabels": {"app": "one"}}} | spec)
+    return obj(
+        "policy/v1",
+        "PodDisruptionBudget",
+        spec={"selector": {"matchLabels": {"app": "one"}}} | spec,
+    )
 
 
 def server(**container: Any) -> Resource:
     labels = {"app.kubernetes.io/component": "model-server"}
     spec = {"containers": [{"name": "main", **container}]}
-    return obj("apps/v1", "Deployment", spec={"template": {"metadata": {"labels": labels}, "spec": spec}})
+    return obj(
+        "apps/v1", "Deployment", spec={"template": {"metadata": {"labels": labels}, "spec": spec}}
+    )
 
 
 def env(name: str, value: object) -> dict[str, Any]:
@@ -80,12 +92,18 @@ APART = {
         "requiredDuringSchedulingIgnoredDuringExecution": [
             {
                 "topologyKey": "kubernetes.io/hostname",
-                "labelSelector": {"matchExpressions": [{"key": "app", "operator": "In", "values": ["one"]}]},
+                "labelSelector": {
+                    "matchExpressions": [{"key": "app", "operator": "In", "values": ["one"]}]
+                },
             }
         ]
     }
 }
-ROLE = obj("rbac.authorization.k8s.io/v1", "Role", rules=[{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}])
+ROLE = obj(
+    "rbac.authorization.k8s.io/v1",
+    "Role",
+    rules=[{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}],
+)
 PAUSE = "registry.k8s.io/pause"
 # Rule, what it sees, knobs, and how many violations it finds.
 CASES: list[tuple[str, list[Resource], dict[str, Any], int]] = [
@@ -93,24 +111,44 @@ CASES: list[tuple[str, list[Resource], dict[str, Any], int]] = [
     ("image-digest", [pod({"image": f"{PAUSE}:3.10{DIGEST}"})], {}, 0),
     ("image-digest", [pod({"image": PAUSE}, {"image": f"{PAUSE}:3.10"})], {}, 2),
     ("image-digest", [pod({"image": "localhost:5000/pause"})], {"by_tag": ["localhost:5000/*"]}, 1),
-    ("image-digest", [pod({"image": "localhost:5000/pause:1"})], {"by_tag": ["localhost:5000/*"]}, 0),
+    (
+        "image-digest",
+        [pod({"image": "localhost:5000/pause:1"})],
+        {"by_tag": ["localhost:5000/*"]},
+        0,
+    ),
     ("image-digest", [pod({"image": f"{PAUSE}:latest"})], {"by_tag": ["*"]}, 1),
     ("image-digest", [pod({"image": PAUSE + "@sha256:abc"})], {}, 1),
     ("image-digest", [pod({})], {}, 1),
     ("image-digest", [cron({"image": "nginx"})], {}, 1),
     ("image-digest", [pod(initContainers=[{"name": "first", "image": "nginx"}])], {}, 1),
     ("image-digest", [pod(ephemeralContainers=[{"name": "look", "image": "nginx"}])], {}, 1),
-    ("image-registry", [pod({"image": "nginx"}, {"image": "library/nginx"})], {"allowed": ["docker.io"]}, 0),
+    (
+        "image-registry",
+        [pod({"image": "nginx"}, {"image": "library/nginx"})],
+        {"allowed": ["docker.io"]},
+        0,
+    ),
     ("image-registry", [pod({"image": "ghcr.io/a/b"})], {"allowed": ["docker.io"]}, 1),
     ("image-registry", [pod({"image": "docker.io.evil.example/a"})], {"allowed": ["docker.io"]}, 1),
     ("image-registry", [pod({"image": "1.dkr.ecr.eu-west-1.amazonaws.com/a"})], {}, 0),
-    ("container-resources", [pod({"resources": {"requests": {"cpu": "1", "memory": "1Gi"}}})], {}, 2),
+    (
+        "container-resources",
+        [pod({"resources": {"requests": {"cpu": "1", "memory": "1Gi"}}})],
+        {},
+        2,
+    ),
     ("container-resources", [pod({"resources": {}})], {"requests": ["cpu"], "limits": []}, 1),
     ("container-resources", [pod(ephemeralContainers=[{"name": "look"}])], {}, 0),
     ("run-as-non-root", [pod({}, **context(runAsNonRoot=True))], {}, 0),
     ("run-as-non-root", [pod(context(runAsNonRoot=False), **context(runAsNonRoot=True))], {}, 1),
     ("run-as-non-root", [pod(context(runAsUser=0), **context(runAsNonRoot=True))], {}, 1),
-    ("run-as-non-root", [pod(context(runAsUser=5), **context(runAsNonRoot=True, runAsUser=0))], {}, 0),
+    (
+        "run-as-non-root",
+        [pod(context(runAsUser=5), **context(runAsNonRoot=True, runAsUser=0))],
+        {},
+        0,
+    ),
     ("run-as-non-root", [pod(context(runAsNonRoot="true"))], {}, 1),
     ("read-only-root-filesystem", [pod(context(readOnlyRootFilesystem=True))], {}, 0),
     ("read-only-root-filesystem", [pod({}), cron({})], {}, 2),
@@ -120,7 +158,12 @@ CASES: list[tuple[str, list[Resource], dict[str, Any], int]] = [
     ("privileged-containers", [pod(context(privileged=True))], {}, 1),
     ("privileged-containers", [pod(context(windowsOptions={"hostProcess": True}))], {}, 1),
     ("privileged-containers", [pod({}, **context(windowsOptions={"hostProcess": True}))], {}, 1),
-    ("capabilities", [pod(context(capabilities={"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}))], {}, 0),
+    (
+        "capabilities",
+        [pod(context(capabilities={"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}))],
+        {},
+        0,
+    ),
     ("capabilities", [pod(context(capabilities={"drop": ["all"]}))], {}, 1),
     ("capabilities", [pod(context(capabilities={"drop": ["ALL"], "add": ["SYS_TIME"]}))], {}, 1),
     ("seccomp-profile", [pod(context(seccompProfile={"type": "Localhost"}))], {}, 0),
@@ -129,8 +172,18 @@ CASES: list[tuple[str, list[Resource], dict[str, Any], int]] = [
     ("host-namespaces", [pod({"ports": [{"containerPort": 80, "hostPort": 0}]})], {}, 0),
     ("host-namespaces", [pod({}, hostIPC=True, hostPID=True)], {}, 2),
     ("host-namespaces", [pod({"ports": [{"containerPort": 80, "hostPort": 80}]})], {}, 1),
-    ("volume-types", [pod({}, volumes=[{"name": "a", "emptyDir": {}}, {"name": "b", "csi": {}}])], {}, 0),
-    ("volume-types", [pod({}, volumes=[{"name": "a", "hostPath": {}}, {"name": "b", "nfs": {}}])], {}, 2),
+    (
+        "volume-types",
+        [pod({}, volumes=[{"name": "a", "emptyDir": {}}, {"name": "b", "csi": {}}])],
+        {},
+        0,
+    ),
+    (
+        "volume-types",
+        [pod({}, volumes=[{"name": "a", "hostPath": {}}, {"name": "b", "nfs": {}}])],
+        {},
+        2,
+    ),
     ("kernel-settings", [pod({}, **context(sysctls=[{"name": "net.ipv4.tcp_syncookies"}]))], {}, 0),
     ("kernel-settings", [pod({}, **context(sysctls=[{"name": "kernel.sem"}]))], {}, 1),
     ("kernel-settings", [pod(context(seLinuxOptions={"type": "container_t"}))], {}, 0),
@@ -144,41 +197,191 @@ CASES: list[tuple[str, list[Resource], dict[str, Any], int]] = [
         [
             pod(
                 automountServiceAccountToken=False,
-                volumes=[{"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}],
+                volumes=[
+                    {
+                        "name": "t",
+                        "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]},
+                    }
+                ],
             )
         ],
         {},
         1,
     ),
     ("rbac-wildcards", [ROLE], {}, 0),
-    ("rbac-wildcards", [obj("rbac.authorization.k8s.io/v1", "ClusterRole", rules=[{"verbs": ["*"], "resources": ["*"]}])], {}, 2),
-    ("rbac-wildcards", [obj("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", roleRef={"name": "cluster-admin"})], {}, 1),
-    ("pod-security-level", [obj("core/v1", "Namespace", labels={"pod-security.kubernetes.io/enforce": "restricted"})], {}, 0),
+    (
+        "rbac-wildcards",
+        [
+            obj(
+                "rbac.authorization.k8s.io/v1",
+                "ClusterRole",
+                rules=[{"verbs": ["*"], "resources": ["*"]}],
+            )
+        ],
+        {},
+        2,
+    ),
+    (
+        "rbac-wildcards",
+        [
+            obj(
+                "rbac.authorization.k8s.io/v1",
+                "ClusterRoleBinding",
+                roleRef={"name": "cluster-admin"},
+            )
+        ],
+        {},
+        1,
+    ),
+    (
+        "pod-security-level",
+        [obj("core/v1", "Namespace", labels={"pod-security.kubernetes.io/enforce": "restricted"})],
+        {},
+        0,
+    ),
     ("pod-security-level", [obj("core/v1", "Namespace", "kube-system")], {"exempt": ["kube-*"]}, 0),
     ("pod-security-level", [obj("core/v1", "Namespace")], {}, 1),
-    ("default-deny-network-policy", [pod({}), obj("networking.k8s.io/v1", "NetworkPolicy", spec={"podSelector": {}, "policyTypes": ["Ingress"]})], {}, 0),
-    ("default-deny-network-policy", [pod({}), obj("networking.k8s.io/v1", "NetworkPolicy", spec={"podSelector": {"matchLabels": {"a": "b"}}, "policyTypes": ["Ingress"]})], {}, 1),
+    (
+        "default-deny-network-policy",
+        [
+            pod({}),
+            obj(
+                "networking.k8s.io/v1",
+                "NetworkPolicy",
+                spec={"podSelector": {}, "policyTypes": ["Ingress"]},
+            ),
+        ],
+        {},
+        0,
+    ),
+    (
+        "default-deny-network-policy",
+        [
+            pod({}),
+            obj(
+                "networking.k8s.io/v1",
+                "NetworkPolicy",
+                spec={"podSelector": {"matchLabels": {"a": "b"}}, "policyTypes": ["Ingress"]},
+            ),
+        ],
+        {},
+        1,
+    ),
     ("default-deny-network-policy", [pod({}), pod({}), release()], {}, 2),
     ("default-deny-network-policy", [release()], {"exempt": ["edge"]}, 0),
     ("load-balancers", [obj("core/v1", "Service", spec={"type": "ClusterIP"})], {}, 0),
     ("load-balancers", [obj("core/v1", "Service", spec={"type": "LoadBalancer"})], {}, 1),
-    ("load-balancers", [obj("core/v1", "Service", spec={"type": "LoadBalancer"})], {"allowed": ["shop/*"]}, 0),
-    ("load-balancers", [release(service={"type": "LoadBalancer"}), release(a={"b": [{"serviceType": "LoadBalancer"}]})], {}, 2),
+    (
+        "load-balancers",
+        [obj("core/v1", "Service", spec={"type": "LoadBalancer"})],
+        {"allowed": ["shop/*"]},
+        0,
+    ),
+    (
+        "load-balancers",
+        [
+            release(service={"type": "LoadBalancer"}),
+            release(a={"b": [{"serviceType": "LoadBalancer"}]}),
+        ],
+        {},
+        2,
+    ),
     ("load-balancers", [release(strategy={"type": "LoadBalancer"})], {}, 0),
-    ("public-tls", [obj("networking.k8s.io/v1", "Ingress", spec={"tls": [{"hosts": ["a"]}]})], {}, 0),
+    (
+        "public-tls",
+        [obj("networking.k8s.io/v1", "Ingress", spec={"tls": [{"hosts": ["a"]}]})],
+        {},
+        0,
+    ),
     ("public-tls", [obj("networking.k8s.io/v1", "Ingress", spec={"rules": []})], {}, 1),
-    ("public-tls", [obj("gateway.networking.k8s.io/v1", "Gateway", spec={"listeners": [{"protocol": "HTTPS"}, {"protocol": "HTTP"}]})], {}, 1),
-    ("public-tls", [obj("networking.istio.io/v1", "Gateway", spec={"servers": [{"port": {"protocol": "HTTP"}, "tls": {"httpsRedirect": True}}]})], {}, 0),
-    ("public-tls", [obj("networking.istio.io/v1", "Gateway", spec={"servers": [{"port": {"protocol": "HTTP"}}]})], {"plain": ["shop/one"]}, 0),
-    ("public-tls", [obj("core/v1", "Service", spec={"type": "LoadBalancer", "ports": [{"port": 443}, {"port": 80}]})], {}, 1),
-    ("plain-text-secrets", [pod(env("DB_PASSWORD", "hunter2")), pod(env("GITHUB_TOKEN", "x"))], {}, 2),
-    ("plain-text-secrets", [pod(env("DB_PASSWORD", "")), pod(env("PASSWORD_FILE", "/run/x")), pod(env("TOKENIZER", "x"))], {}, 0),
-    ("plain-text-secrets", [pod({"env": [{"name": "DB_PASSWORD", "valueFrom": {"secretKeyRef": {}}}]})], {}, 0),
+    (
+        "public-tls",
+        [
+            obj(
+                "gateway.networking.k8s.io/v1",
+                "Gateway",
+                spec={"listeners": [{"protocol": "HTTPS"}, {"protocol": "HTTP"}]},
+            )
+        ],
+        {},
+        1,
+    ),
+    (
+        "public-tls",
+        [
+            obj(
+                "networking.istio.io/v1",
+                "Gateway",
+                spec={"servers": [{"port": {"protocol": "HTTP"}, "tls": {"httpsRedirect": True}}]},
+            )
+        ],
+        {},
+        0,
+    ),
+    (
+        "public-tls",
+        [
+            obj(
+                "networking.istio.io/v1",
+                "Gateway",
+                spec={"servers": [{"port": {"protocol": "HTTP"}}]},
+            )
+        ],
+        {"plain": ["shop/one"]},
+        0,
+    ),
+    (
+        "public-tls",
+        [
+            obj(
+                "core/v1",
+                "Service",
+                spec={"type": "LoadBalancer", "ports": [{"port": 443}, {"port": 80}]},
+            )
+        ],
+        {},
+        1,
+    ),
+    (
+        "plain-text-secrets",
+        [pod(env("DB_PASSWORD", "hunter2")), pod(env("GITHUB_TOKEN", "x"))],
+        {},
+        2,
+    ),
+    (
+        "plain-text-secrets",
+        [
+            pod(env("DB_PASSWORD", "")),
+            pod(env("PASSWORD_FILE", "/run/x")),
+            pod(env("TOKENIZER", "x")),
+        ],
+        {},
+        0,
+    ),
+    (
+        "plain-text-secrets",
+        [pod({"env": [{"name": "DB_PASSWORD", "valueFrom": {"secretKeyRef": {}}}]})],
+        {},
+        0,
+    ),
     ("plain-text-secrets", [pod(env("DB_PASSWORD", "[secret]"))], {}, 0),
     ("plain-text-secrets", [pod(env("TOKEN", "none"))], {"harmless": ["TOKEN"]}, 0),
-    ("plain-text-secrets", [pod(env("URL", "postgres://me:pw@db/x")), pod(env("URL", "http://db:5432/x"))], {}, 1),
+    (
+        "plain-text-secrets",
+        [pod(env("URL", "postgres://me:pw@db/x")), pod(env("URL", "http://db:5432/x"))],
+        {},
+        1,
+    ),
     ("plain-text-secrets", [pod({"args": ["--db-password=x", "--password-file=/x"]})], {}, 1),
-    ("plain-text-secrets", [obj("core/v1", "ConfigMap", data={"a": "AKIA" + "A" * 16}), obj("core/v1", "Secret", data={"password": "x"})], {}, 1),
+    (
+        "plain-text-secrets",
+        [
+            obj("core/v1", "ConfigMap", data={"a": "AKIA" + "A" * 16}),
+            obj("core/v1", "Secret", data={"password": "x"}),
+        ],
+        {},
+        1,
+    ),
     ("plain-text-secrets", [release(auth={"password": "x", "existingSecret": "y"})], {}, 2),
     ("cost-labels", [pod({})], {}, 2),
     ("cost-labels", [pod({}), obj("core/v1", "ConfigMap")], {"labels": []}, 0),
@@ -193,7 +396,12 @@ CASES: list[tuple[str, list[Resource], dict[str, Any], int]] = [
     ("disruption-budget", [deployment(), budget(minAvailable="70%")], {}, 1),
     ("disruption-budget", [deployment(), budget(minAvailable="50%")], {}, 0),
     ("disruption-budget", [deployment(), budget(maxUnavailable="10%")], {}, 0),
-    ("disruption-budget", [deployment(replicas=1), budget(minAvailable=1)], {"single": ["shop/one"]}, 1),
+    (
+        "disruption-budget",
+        [deployment(replicas=1), budget(minAvailable=1)],
+        {"single": ["shop/one"]},
+        1,
+    ),
     ("disruption-budget", [deployment(replicas=1)], {"single": ["shop/one"]}, 0),
     ("model-server-probes", [deployment(containers=[{"name": "main"}])], {}, 0),
     ("model-server-probes", [server()], {}, 3),
@@ -203,11 +411,29 @@ CASES: list[tuple[str, list[Resource], dict[str, Any], int]] = [
     ("graceful-shutdown", [server(**env("DRAIN", "60"))], {"drain": ["DRAIN"]}, 2),
     ("model-server-egress", [server()], {}, 1),
     ("model-pickle", [server(**env("ALLOW_PICKLE", "false"))], {}, 0),
-    ("model-pickle", [server(**env("ALLOW_PICKLE", "True")), server(args=["--allow-pickle=true"])], {}, 2),
+    (
+        "model-pickle",
+        [server(**env("ALLOW_PICKLE", "True")), server(args=["--allow-pickle=true"])],
+        {},
+        2,
+    ),
     ("model-reference", [server(**env("MODEL_URI", "models:/churn/3"))], {}, 0),
     ("model-reference", [server(**env("MODEL_URI", "models:/m-0123"))], {}, 0),
-    ("model-reference", [server(**env("MODEL_URI", f"models:/churn{end}")) for end in ("@prod", "/latest", "/Production", "")], {}, 4),
-    ("model-reference", [server(**env("MODEL_VERSION", "latest")), server(args=["--version=newest"])], {}, 2),
+    (
+        "model-reference",
+        [
+            server(**env("MODEL_URI", f"models:/churn{end}"))
+            for end in ("@prod", "/latest", "/Production", "")
+        ],
+        {},
+        4,
+    ),
+    (
+        "model-reference",
+        [server(**env("MODEL_VERSION", "latest")), server(args=["--version=newest"])],
+        {},
+        2,
+    ),
     ("route-weights", [route(None), route(100), route(90, 10)], {}, 0),
     ("route-weights", [route(90, 11), route(90, None), route(-1, 101), route(99.5, 0.5)], {}, 4),
     ("canary-weight", [route(75, 25)], {}, 0),
@@ -218,7 +444,9 @@ CASES: list[tuple[str, list[Resource], dict[str, Any], int]] = [
 ]
 
 
-@pytest.mark.parametrize(("rule", "stack", "knobs", "count"), CASES, ids=lambda it: it if isinstance(it, str) else "")
+@pytest.mark.parametrize(
+    ("rule", "stack", "knobs", "count"), CASES, ids=lambda it: it if isinstance(it, str) else ""
+)
 def test_a_case(rule: str, stack: list[Resource], knobs: dict[str, Any], count: int) -> None:
     found = RULES[rule].judge(stack, knobs)
     assert all(isinstance(each, Violation) for each in found)
@@ -228,7 +456,11 @@ def test_a_case(rule: str, stack: list[Resource], knobs: dict[str, Any], count: 
 def test_each_rule_about_kubernetes_has_a_good_case_and_a_bad_one() -> None:
     good = {rule for rule, _, _, count in CASES if not count}
     bad = {rule for rule, _, _, count in CASES if count}
-    mine = {name for name in RULES if name.split("-")[0] not in ("s3", "iam", "ec2", "eks", "rds", "data")}
+    mine = {
+        name
+        for name in RULES
+        if name.split("-")[0] not in ("s3", "iam", "ec2", "eks", "rds", "data")
+    }
     # What compares a canary with stable needs a whole stack: test_mutants has it.
     assert mine - good == {"canary-model-only", "canary-image", "model-server-egress"}
     assert mine - bad == {"canary-model-only", "canary-image"}
