@@ -77,10 +77,11 @@ def pods(resource: Resource) -> list[Pod]:
     return [Pod(resource, mapping(template, "metadata"), mapping(template, "spec"))]
 
 
-def containers(pod: Pod) -> list[Container]:
-    """All containers of a pod. Raises Undecidable if a list of them is unknown."""
-    kinds = ("initContainers", "containers", "ephemeralContainers")
-    return [Container(pod, kind, spec) for kind in kinds for spec in items(pod.spec, kind)]
+def containers(pod: Pod) -> Iterator[Container]:
+    """All containers of a pod. Raises Undecidable where a list of them is unknown."""
+    for kind in ("containers", "initContainers", "ephemeralContainers"):
+        for spec in items(pod.spec, kind):
+            yield Container(pod, kind, spec)
 
 
 def of_pods(messages: Callable[[Pod, Given], Iterable[str]]) -> Check:

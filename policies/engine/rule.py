@@ -102,10 +102,10 @@ class Rule:
         """
         self.refuse_unknown(knobs or {})
         given = Given(self.defaults() | dict(knobs or {}), rollouts)
-        if self.stack_check:
-            return list(self.stack_check(resources, given))
-        assert self.check is not None
-        return [found for resource in resources for found in self.check(resource, given)]
+        found = list(self.stack_check(resources, given)) if self.stack_check else []
+        if self.check:
+            found += [each for resource in resources for each in self.check(resource, given)]
+        return found
 
 
 def guarded(urn: str, messages: Callable[[], Iterable[str]]) -> Iterator[Finding]:
@@ -128,7 +128,8 @@ def of_parts(
         found: list[T] = []
 
         def collect() -> Iterator[str]:
-            found.extend(parts(resource))
+            for part in parts(resource):
+                found.append(part)  # those before an unknown one stay
             return iter(())
 
         yield from guarded(resource.urn, collect)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from engine.rule import Rule
-
 from rules import (
     aws_data,
     aws_ec2,

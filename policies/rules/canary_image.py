@@ -9,7 +9,6 @@ from engine.resource import Resource
 from engine.rule import Given, Rule, of_each
 from engine.values import get
 from engine.workloads import routes
-
 from rules.canary_model_only import pairs
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from engine.resource import Resource
 from engine.rule import Given, Rule, of_parts, patterns
-from engine.values import Undecidable, Unknown, get, mapping
+from engine.values import Unknown, get, known, leaves, mapping
 
 # The place of a Service, what it is, and the addresses that it takes of its own accord.
 Entrance = tuple[str, str, bool]
@@ -22,24 +23,19 @@ def _services(resource: Resource) -> Iterator[Entrance]:
         yield from ((place, kind, False) for kind in _types(get(resource.props, "values")))
 
 
-def _types(values: object, key: str = "") -> Iterator[str]:
-    """The types of Services in a chart's values: `type` of any object called `service`."""
-    if isinstance(values, Unknown):
-        raise Undecidable(values.path)
-    if isinstance(values, dict):
-        for name, value in values.items():
-            if name.lower() in ("type", "servicetype") and (
-                "service" in key.lower() or "service" in name.lower()
-            ):
-                yield str(get({"it": value}, "it"))
-            elif isinstance(value, dict | list | Unknown):
-                # An unknown value may be a number or a text, which is no Service.
-                if not isinstance(value, Unknown) or "service" in name.lower():
-                    yield from _types(value, name)
-    elif isinstance(values, list):
-        for value in values:
-            if isinstance(value, dict):
-                yield from _types(value, key)
+def _types(values: object) -> Iterator[str]:
+    """The types of Services in a chart's values: `type` of an object called as a service is. Raises
+    Undecidable, after all that it knows, if a value is unknown: it may be a whole object.
+    """
+    unknown = None
+    for path, value in leaves(values):
+        if isinstance(value, Unknown):
+            unknown = unknown or value
+            continue
+        *around, last = re.sub(r"\[\d+\]", "", path).lower().split(".")
+        if last == "servicetype" or (last == "type" and around and "service" in around[-1]):
+            yield str(value)
+    known(unknown)
 
 
 def _messages(entrance: Entrance, given: Given) -> Iterator[str]:

@@ -69,7 +69,7 @@ def _messages(place: Place, given: Given) -> Iterator[str]:
 RULE = Rule(
     name="plain-text-secrets",
     title="No secrets in plain text",
-    description="Secrets stand in Secrets alone, not in variables, arguments, ConfigMaps or values.",
+    description="Secrets stand in Secrets alone, not in variables, arguments or ConfigMaps.",
     severity="critical",
     remediation="Put it into a Secret, and name that: secretKeyRef, a mounted file, or the chart's "
     "key for an existing Secret. Then change it: it is in the history.",

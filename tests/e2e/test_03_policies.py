@@ -60,7 +60,9 @@ def test_a_good_project_passes(pulumi: Pulumi) -> None:
 def test_a_bad_one_fails_and_says_why(pulumi: Pulumi) -> None:
     done = pulumi("preview", "--policy-pack", str(PACK), ALSO="bad")
     assert done.returncode != 0
-    objected = {line.split("]")[2].split()[0] for line in done.stdout.splitlines() if "[mand" in line}
+    objected = {
+        line.split("]")[2].split()[0] for line in done.stdout.splitlines() if "[mand" in line
+    }
     assert objected == {"image-digest", "read-only-root-filesystem"}
     assert "image registry.k8s.io/pause:3.10 has no digest" in done.stdout
 

@@ -7,15 +7,15 @@ import runpy
 from typing import Any
 
 import pytest
-
 from pulumi.runtime import config as runtime_config
+
 from settings import SECRET_KEYS
 from tests.conftest import CONTEXT, ROOT, SECRETS, run
 from tests.policy import stacks
 
 
 def render(**configuration: Any) -> stacks.Stack:
-    """What `__main__.py` registers with these configuration keys, beside what it cannot do without."""
+    """What `__main__.py` registers with these keys, beside those that it cannot do without."""
     import preflight
 
     with pytest.MonkeyPatch.context() as patch:

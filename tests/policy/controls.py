@@ -7,7 +7,6 @@ from typing import Any
 
 from engine.pods import makes_pods
 from engine.resource import Resource
-
 from tests.policy.stacks import REMOVED, Control
 
 POD = ("spec", "template", "spec")
@@ -71,7 +70,8 @@ def _image(change: Callable[[str], str]) -> Callable[[Any], Any]:
 
 
 def _elsewhere(image: str) -> str:
-    return f"registry.example.org/{image.partition('/')[2].partition(':')[0].partition('@')[0]}@sha256:{'1' * 64}"
+    name = image.partition("/")[2].partition(":")[0].partition("@")[0]
+    return f"registry.example.org/{name}@sha256:{'1' * 64}"
 
 
 def _with(item: Any) -> Callable[[Any], Any]:

@@ -1,4 +1,4 @@
-"""Stacks for the rules: the project's own, as the recording mocks give them, and changes of them."""
+"""Stacks for the rules: the project's own, as the recording mocks give them, and their changes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
+
 from engine.resource import Resource
 from engine.rule import Undecided, Violation
 from engine.values import Unknown
 from rules import ALL
-
 from tests.conftest import ROOT, Program
 
 Stack = list[Resource]

@@ -9,10 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+
 from engine.resource import Resource
 from engine.rule import Undecided, Violation
 from rules import ALL
-
 from tests.policy import stacks
 from tests.policy.stacks import REMOVED, Control, Stack
 

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+
 from engine.resource import Resource
 from engine.rule import Undecided
 from rules import ALL
-
 from tests.policy import stacks
 from tests.policy.controls import CANARY, CONTROLS, server
 from tests.policy.stacks import Control, Stack

@@ -7,9 +7,9 @@ import json
 from typing import Any
 
 import pytest
+
 from engine.rule import Rule
 from rules import ALL
-
 from tests.conftest import ROOT
 from tests.policy import stacks
 

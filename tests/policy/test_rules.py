@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from engine import journal
 from engine.resource import Resource
 from engine.rule import Undecided, Violation
 from engine.values import Unknown
-
+from rollout import journal as writer
+from rollout.adapters.configuration import Roles
+from settings_rollout import Rollout
 from tests.policy.stacks import RULES
 
 DIGEST = "@sha256:" + "a" * 64
@@ -473,6 +476,19 @@ def test_an_unknown_container_hides_no_other() -> None:
     assert found[0].message == "spec.containers[0].image is known only after the update"
 
 
+def test_an_unknown_value_of_a_chart_hides_no_balancer() -> None:
+    found = RULES["load-balancers"].judge(
+        [release(a=Unknown("values.a"), service={"type": "LoadBalancer"})]
+    )
+    assert sorted(type(each).__name__ for each in found) == ["Undecided", "Violation"]
+
+
+def test_an_unknown_list_of_containers_hides_no_other() -> None:
+    stack = [pod({"image": "nginx"}, initContainers=Unknown("spec.initContainers"))]
+    found = RULES["image-digest"].judge(stack)
+    assert sorted(type(each).__name__ for each in found) == ["Undecided", "Violation"]
+
+
 def test_a_value_of_another_kind_is_a_violation() -> None:
     found = RULES["image-digest"].judge([obj("core/v1", "Pod", spec={"containers": "nginx"})])
     assert [each.message for each in found] == ["containers is no list"]
@@ -512,6 +528,16 @@ def test_a_rollout_in_the_journal_lifts_the_limit(
     assert rule.judge([route(50, 50)], {}, journal.decided) == []
     found = rule.judge([route(25, 75)], {}, journal.decided)
     assert "its rollout has decided on 50 % so far" in found[0].message
+
+
+def test_it_reads_what_rollouts_write() -> None:
+    before = Roles(stable=1, canary=None, weight=0, previous=None, shadow=None)
+    began = writer.begin(
+        id="a", model="churn", canary=2, rules=Rollout(), before=before, champion=None, by="me"
+    )
+    acts = [writer.SetRoles(Roles(stable=1, canary=2, weight=25, previous=None, shadow=None))]
+    told = [began, writer.decide("step", "evidence", "slipway", acts, step=1)]
+    assert journal.weight([json.loads(json.dumps(each)) for each in told], 2) == 25
 
 
 def test_a_broken_journal_fails_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
