@@ -71,6 +71,17 @@ def test_a_rule_is_a_file() -> None:
 _SERVICES = {"s3", "iam", "ec2", "eks", "rds", "data"}
 
 
+def test_the_page_lists_every_rule_and_knob() -> None:
+    page = (ROOT / "docs/policies.md").read_text()
+    assert f"holds {len(ALL)} rules" in page
+    for rule in ALL:
+        row = f"| `{rule.name}` | {rule.severity} | {rule.level} | {rule.description} |"
+        assert row in page, rule.name
+        for knob, schema in rule.knobs.items():
+            default = json.dumps(schema["default"])
+            assert f"| `{rule.name}` | `{knob}` | `{default}` | {schema['description']} |" in page
+
+
 def test_the_main_file_holds_the_pack_alone() -> None:
     tree = ast.parse((ROOT / "policies/__main__.py").read_text())
     code = [node for node in tree.body if not isinstance(node, ast.Import | ast.ImportFrom)]
