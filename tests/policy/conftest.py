@@ -10,7 +10,7 @@ import pytest
 from pulumi.runtime import config as runtime_config
 
 from settings import SECRET_KEYS
-from tests.conftest import CONTEXT, ROOT, SECRETS, run
+from tests.conftest import CONTEXT, DIGEST, ROOT, SECRETS, run
 from tests.policy import stacks
 
 
@@ -54,4 +54,18 @@ def everything() -> stacks.Stack:
         demo=True,
         grafana={"enabled": True},
         grafanaPassword="of-the-tests",
+    )
+
+
+@pytest.fixture(scope="session")
+def prod() -> stacks.Stack:
+    """A stack as one in production would be configured, so far as the project can."""
+    registry = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"
+    images = ("alertmanager", "grafana", "kube_state_metrics", "prometheus", "versitygw")
+    return render(
+        registry=registry,
+        images={name: f"{registry}/{name}@{DIGEST}" for name in images},
+        labels={"slipway.dev/owner": "risk", "slipway.dev/cost-center": "4711"},
+        models={"churn": {"stable": 1, "canary": {"version": 2, "weight": 10}}},
+        gateway={"service_type": "LoadBalancer", "allow_from": ["192.0.2.0/24"]},
     )

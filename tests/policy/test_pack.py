@@ -27,6 +27,12 @@ def test_the_pack_passes_on_dev(dev: stacks.Stack) -> None:
     assert not verdict.undecided
 
 
+def test_a_stack_in_production_lacks_tls_alone(prod: stacks.Stack) -> None:
+    verdict = stacks.judge(prod, stacks.configuration("prod"))
+    assert {rule for rule, _, _ in verdict.violations} == {"public-tls"}, sorted(verdict.violations)
+    assert not verdict.undecided
+
+
 def test_all_that_there_is_keeps_the_rules(everything: stacks.Stack) -> None:
     verdict = stacks.judge(everything, TEST_KNOBS)
     assert {rule for rule, _, _ in verdict.violations} == KNOWN_ON_DEV, sorted(verdict.violations)
