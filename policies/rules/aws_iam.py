@@ -15,6 +15,8 @@ _HOLDS_POLICY = re.compile(
 )
 _ATTACHES = re.compile(r"aws:iam/\w*[pP]olicyAttachment:\w+$")
 _TOO_MUCH = re.compile(r"/(AdministratorAccess|PowerUserAccess|IAMFullAccess)$")
+_WILD = re.compile(r"[*?]")
+_ANYTHING = re.compile(r"(\*|arn:[^:]*:[^:]*:[^:]*:[^:]*:\*)$")
 _SUBJECT = re.compile(r"system:serviceaccount:[a-z0-9-]+:[a-z0-9.-]+$")
 _GUIDE = "https://docs.aws.amazon.com/IAM/latest/UserGuide/"
 # What a document is called, and the document.
@@ -49,11 +51,12 @@ def _wide(document: Document, given: Given) -> Iterator[str]:
                 yield f"{where}: {field} allows all but what it names"
         actions = texts(statement, "Action")
         for action in actions:
-            if action == "*" or action.endswith(":*"):
+            if _WILD.search(action) and action not in given["wild_actions"]:
                 yield f"{where}: Action is {action}"
         narrow = all(action in given["any_resource"] for action in actions)
-        if "*" in texts(statement, "Resource") and not narrow:
-            yield f"{where}: Resource is *"
+        for resource in texts(statement, "Resource"):
+            if _ANYTHING.match(resource) and not narrow:
+                yield f"{where}: Resource is {resource}"
 
 
 WILDCARDS = Rule(
@@ -66,9 +69,10 @@ WILDCARDS = Rule(
     references=(_GUIDE + "best-practices.html#grant-least-privilege",),
     check=of_parts(_documents, _wide),
     knobs={
+        "wild_actions": patterns("actions with a wildcard that may be allowed, word for word"),
         "any_resource": patterns(
             "actions that may be allowed on every resource", ["ecr:GetAuthorizationToken"]
-        )
+        ),
     },
 )
 

@@ -15,6 +15,8 @@ import pytest
 
 from local.instance import cache_dir
 from tests.conftest import ROOT
+from tests.policy import stacks
+from tests.policy.conftest import render
 
 PACK = ROOT / "policies"
 Pulumi = Callable[..., subprocess.CompletedProcess[str]]
@@ -89,6 +91,17 @@ def test_an_update_decides_it_and_an_export_is_analyzed(pulumi: Pulumi, tmp_path
     done = pulumi(*analyze, str(export), PULUMI_BACKEND_URL="")
     assert done.returncode != 0
     assert "run-as-non-root" in done.stdout
+
+
+def test_the_project_itself_passes_as_pulumi_sees_it(pulumi: Pulumi, tmp_path: Path) -> None:
+    export = tmp_path / "dev.json"
+    export.write_text(json.dumps(stacks.export(render(**stacks.dev_configuration()))))
+    pack = ("--policy-pack", str(PACK), "--policy-pack-config", str(PACK / "dev.json"))
+    done = pulumi("policy", "analyze", "--file", str(export), *pack, PULUMI_BACKEND_URL="")
+    assert done.returncode == 0, done.stdout
+    assert "[mandatory]" not in done.stdout
+    # It looked: what dev does without is told.
+    assert "public-tls" in done.stdout
 
 
 @pytest.mark.parametrize(

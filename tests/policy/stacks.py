@@ -159,3 +159,29 @@ class Control:
                     continue
                 if new != old:
                     yield resource, path, new
+
+
+def export(stack: Stack) -> dict[str, Any]:
+    """The stack as `pulumi stack export` would write it once it is deployed."""
+    root = "urn:pulumi:dev::slipway::pulumi:pulumi:Stack::slipway-dev"
+    resources: list[dict[str, Any]] = [
+        {"urn": root, "type": "pulumi:pulumi:Stack", "custom": False}
+    ]
+    providers = {}
+    # Providers come before what they make.
+    for each in sorted(stack, key=lambda it: not it.type.startswith("pulumi:providers:")):
+        found = {
+            "urn": each.urn,
+            "type": each.type,
+            "custom": not each.type.startswith("slipway:"),
+            "parent": root,
+        }
+        if found["custom"]:
+            found |= {"id": f"{each.name}-id", "inputs": each.props, "outputs": each.props}
+        if each.type.startswith("pulumi:providers:"):
+            providers[each.type.rpartition(":")[2]] = f"{each.urn}::{each.name}-id"
+        elif found["custom"]:
+            found["provider"] = providers[each.type.partition(":")[0]]
+        resources.append(found)
+    manifest = {"time": "2026-01-01T00:00:00Z", "magic": "", "version": "v3.259.0"}
+    return {"version": 3, "deployment": {"manifest": manifest, "resources": resources}}

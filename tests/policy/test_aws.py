@@ -203,6 +203,8 @@ CONTROLS = [
         for to in (
             says(READ, Action="*"),
             says(READ, Action=["s3:*"]),
+            says(READ, Action=["s3:Get*"]),
+            says(READ, Resource="arn:aws:s3:::*"),
             says(READ, Resource="*"),
             document(lambda it: it.update(NotAction=it.pop("Action")), READ),
             document(lambda it: it.update(NotResource=it.pop("Resource")), READ),
