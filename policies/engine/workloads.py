@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from engine.pods import number, pods, selects
 from engine.resource import Resource
 from engine.rule import patterns, some
-from engine.values import get, items, known, labels, mapping
+from engine.values import Undecidable, get, items, known, labels, mapping
 
 SINGLE_KNOB = patterns("workloads, as patterns of namespace/name, that may be one pod alone")
 
@@ -130,3 +131,29 @@ def splits(route: Resource) -> list[list[tuple[str, float]]]:
 def routes(resource: Resource) -> bool:
     """Whether it is a route of Istio's."""
     return resource.kubernetes("VirtualService", group="networking.istio.io")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A canary and the stable it is compared with: what a route calls them, and what serves."""
+
+    stable_name: str
+    stable: Resource
+    canary_name: str
+    canary: Resource
+
+
+def trials(route: Resource, stack: Sequence[Resource]) -> Iterator[Trial]:
+    """Stable and each canary of a route: the first of its hosts, and each other one.
+
+    Raises Undecidable where one of them is not of this stack.
+    """
+    pairs = [(shares[0][0], host) for shares in splits(route) for host, _ in shares[1:]]
+    for hosts in dict.fromkeys(pairs):
+        found = []
+        for host in hosts:
+            workload = behind(host, stack, route.namespace)
+            if workload is None:
+                raise Undecidable(f"what is behind {host}, which is not of this stack,")
+            found.append((host.partition(".")[0], workload))
+        yield Trial(*found[0], *found[1])

@@ -8,8 +8,7 @@ from engine.pods import containers, pods
 from engine.resource import Resource
 from engine.rule import Given, Rule, of_each
 from engine.values import get
-from engine.workloads import routes
-from rules.canary_model_only import pairs
+from engine.workloads import routes, trials
 
 
 def _images(workload: Resource) -> dict[str, str]:
@@ -21,12 +20,12 @@ def _images(workload: Resource) -> dict[str, str]:
 
 
 def _messages(route: Resource, stack: Sequence[Resource], given: Given) -> Iterator[str]:
-    for (_, stable), (_, canary) in pairs(route, stack):
-        first, second = _images(stable), _images(canary)
+    for trial in trials(route, stack):
+        first, second = _images(trial.stable), _images(trial.canary)
         for called in sorted(first.keys() & second.keys()):
             if first[called] != second[called]:
                 yield (
-                    f"{called}: {stable.place} runs {first[called]}, {canary.place} runs "
+                    f"{called}: {trial.stable_name} runs {first[called]}, {trial.canary_name} runs "
                     f"{second[called]}"
                 )
 

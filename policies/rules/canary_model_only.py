@@ -9,80 +9,69 @@ from typing import Any
 from engine.pods import pods
 from engine.resource import Resource
 from engine.rule import Given, Rule, of_each
-from engine.values import Undecidable, get, known
-from engine.workloads import behind, routes, splits
+from engine.values import get, known
+from engine.workloads import routes, trials
 
 _OF_VERSION = re.compile(
-    r"(^|\.)labels\.|\.matchLabels\.|\.env\.MODEL_VERSION$|\.(command|args)\[\d+\]$"
+    r"labels\.\S*version$|matchLabels\.\S*version$|\.env\.MODEL_VERSION\.value$|"
+    r"\.(command|args)\[\d+ after --(model-)?version\]$"
 )
 _OF_IMAGE = re.compile(r"ontainers\.[^.]+\.image$")
-_OMITTED = object()
 
 
-def pairs(
-    route: Resource, stack: Sequence[Resource]
-) -> Iterator[tuple[tuple[str, Resource], tuple[str, Resource]]]:
-    """Stable and each canary of a route: their hosts and workloads.
+class _Omitted:
+    def __str__(self) -> str:
+        return "nothing"
 
-    Raises Undecidable where one of them is not of this stack.
-    """
-    seen = set()
-    for shares in splits(route):
-        hosts = [host for host, _ in shares]
-        for canary in hosts[1:]:
-            if (hosts[0], canary) in seen:
-                continue
-            seen.add((hosts[0], canary))
-            found = [(host, behind(host, stack, route.namespace)) for host in (hosts[0], canary)]
-            for host, workload in found:
-                if workload is None:
-                    raise Undecidable(f"what is behind {host}, which is not of this stack,")
-            yield found[0], found[1]  # type: ignore[misc]
+
+_OMITTED = _Omitted()
 
 
 def flat(value: Any, path: str = "") -> dict[str, Any]:
-    """Path -> value of all that is neither object nor list. Items that have a name go by it."""
+    """Path -> value of all that is neither object nor list. Items go by their name where they have
+    one, words of a command by the option before them.
+    """
     value = known(value)
-    if isinstance(value, Mapping):
-        parts = [(f"{path}.{key}", item) for key, item in value.items()]
-    elif isinstance(value, list):
-        named = [get(item, "name") for item in value]
-        parts = [
-            (f"{path}.{name}" if name and path.split(".")[-1] != "args" else f"{path}[{at}]", item)
-            for at, (name, item) in enumerate(zip(named, value, strict=True))
-        ]
-    else:
-        return {path: value}
     found: dict[str, Any] = {}
-    for where, item in parts:
-        if where.endswith(f".env.{get(item, 'name')}"):
-            item = get(item, "value") if get(item, "value") is not None else item
-        found |= flat(item, where)
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            found |= flat(item, f"{path}.{key}")
+        return found
+    if not isinstance(value, list):
+        return {path: value}
+    for at, item in enumerate(value):
+        name, before = get(item, "name"), value[at - 1] if at else None
+        if name:
+            found |= flat(item, f"{path}.{name}")
+        elif isinstance(before, str) and before.startswith("--"):
+            found |= flat(item, f"{path}[{at} after {before}]")
+        else:
+            found |= flat(item, f"{path}[{at}]")
     return found
 
 
+def _template(workload: Resource) -> dict[str, Any]:
+    return {
+        path: value
+        for pod in pods(workload)
+        for path, value in (flat(pod.metadata, "metadata") | flat(pod.spec, "spec")).items()
+    }
+
+
 def _messages(route: Resource, stack: Sequence[Resource], given: Given) -> Iterator[str]:
-    for (stable_host, stable), (canary_host, canary) in pairs(route, stack):
-        names = stable_host.partition(".")[0], canary_host.partition(".")[0]
+    for trial in trials(route, stack):
+        names = trial.stable_name, trial.canary_name
         versions = names[0].rpartition("-v")[2], names[1].rpartition("-v")[2]
-        first, second = (
-            {
-                k: v
-                for pod in pods(each)
-                for k, v in (flat(pod.metadata, "") | flat(pod.spec, ".spec")).items()
-            }
-            for each in (stable, canary)
-        )
-        for path in sorted(first.keys() | second.keys()):
-            old, new = first.get(path, _OMITTED), second.get(path, _OMITTED)
+        stable, canary = _template(trial.stable), _template(trial.canary)
+        for path in sorted(stable.keys() | canary.keys()):
+            old, new = stable.get(path, _OMITTED), canary.get(path, _OMITTED)
             if old == new or _OF_IMAGE.search(path):
                 continue
             if isinstance(old, str) and old.replace(*names) == new:
                 continue
             if _OF_VERSION.search(path) and (old, new) == versions:
                 continue
-            told = " and ".join("nothing" if each is _OMITTED else str(each) for each in (old, new))
-            yield f"{names[0]} and {names[1]} differ in more than the model: {path[1:]}: {told}"
+            yield f"{names[0]} and {names[1]} differ in more than the model: {path}: {old}, {new}"
 
 
 RULE = Rule(

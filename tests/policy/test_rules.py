@@ -499,6 +499,25 @@ def test_what_is_behind_another_stacks_host_is_not_decidable() -> None:
     assert [type(each) for each in found] == [Undecided]
 
 
+def served(version: int, *words: str, **more: Any) -> list[Resource]:
+    name, labels = f"churn-v{version}", {"app": f"churn-v{version}"} | more
+    container = {"name": "main", "command": ["serve", "--version", str(version), *words]}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
+    return [
+        obj("apps/v1", "Deployment", name, spec={"template": template}),
+        obj("core/v1", "Service", name, spec={"selector": {"app": name}}),
+    ]
+
+
+def test_a_number_that_looks_like_the_version_is_a_difference_all_the_same() -> None:
+    rule = RULES["canary-model-only"]
+    assert rule.judge([route(90, 10), *served(1, "--tidy"), *served(2, "--tidy")]) == []
+    found = rule.judge([route(90, 10), *served(1, "--workers", "1"), *served(2, "--workers", "2")])
+    assert [each.message.rpartition(": ")[2] for each in found] == ["1, 2"]
+    found = rule.judge([route(90, 10), *served(1, tier="1"), *served(2, tier="2")])
+    assert "metadata.labels.tier" in found[0].message
+
+
 def entries(*weights: int, ended: bool = False, canary: int = 2) -> list[dict[str, Any]]:
     told: list[dict[str, Any]] = [{"kind": "begin", "canary": canary, "before": {"weight": 90}}]
     for weight in weights:
