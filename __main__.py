@@ -21,6 +21,7 @@ cluster = Cluster(
 )
 builder = Builder("builder")
 disks = stack.storage_class
+c.label_all(stack.labels)
 
 
 def after(*parts: pulumi.Resource) -> pulumi.ResourceOptions:

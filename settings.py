@@ -25,6 +25,8 @@ from settings_types import (
     Count,
     Cpu,
     Gpus,
+    LabelKey,
+    LabelValue,
     Memory,
     ModelName,
     OptionalText,
@@ -131,6 +133,9 @@ class Settings(Section):
     )
     storage_class: OptionalText = Field(
         default=None, description="of every volume; absent: the cluster's default"
+    )
+    labels: dict[LabelKey, LabelValue] = Field(
+        default_factory=dict, description="of every object, such as its owner and cost center"
     )
     demo: bool = Field(default=False, description="train and register the demo model")
     models: dict[ModelName, Model] = Field(default_factory=dict)

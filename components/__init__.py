@@ -7,6 +7,7 @@ the whole package costs over a second.
 
 from .activator import Activator, ActivatorArgs
 from .artifact_bucket import ArtifactBucket, ArtifactBucketArgs, BucketKeys
+from .common_labels import label_all
 from .isolated_namespace import IsolatedNamespace, IsolatedNamespaceArgs
 from .istio_mesh import IstioMesh, IstioMeshArgs
 from .keda import Keda, KedaArgs
@@ -46,6 +47,7 @@ __all__ = [
     "Surroundings",
     "TrainingJob",
     "TrainingJobArgs",
+    "label_all",
     "model_output",
     "scraper",
 ]

@@ -467,3 +467,18 @@ def test_the_picture_stays_small() -> None:
     for path in (*ROOT.glob("*.py"), *(ROOT / "components").rglob("*.py")):
         assert len(path.read_text().splitlines()) <= 300, path
         assert "import pulumi_kubernetes as" not in path.read_text(), path
+
+
+def test_labels_reach_every_object_and_restart_no_pod(deploy: Deploy) -> None:
+    plain = deploy(models={"churn": model()})
+    mine = {"slipway.dev/owner": "risk", "app.kubernetes.io/part-of": "mine"}
+    labelled = deploy(models={"churn": model()}, labels=mine)
+    assert plain.resources.keys() == labelled.resources.keys()
+    for key, before in plain.resources.items():
+        after = labelled.resources[key].inputs
+        if "metadata" not in before.inputs:
+            assert after == before.inputs
+            continue
+        own = before.inputs["metadata"].get("labels", {})
+        assert after["metadata"]["labels"] == mine | own, key
+        assert {**after, "metadata": 0} == {**before.inputs, "metadata": 0}

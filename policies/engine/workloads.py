@@ -1,0 +1,159 @@
+"""Workloads of several pods, and what scales, guards and reaches them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from engine.pods import number, pods, selects
+from engine.resource import Resource
+from engine.rule import patterns, some
+from engine.values import Undecidable, get, items, known, labels, mapping
+
+SINGLE_KNOB = patterns("workloads, as patterns of namespace/name, that may be one pod alone")
+
+
+def replicated(resource: Resource) -> bool:
+    """Whether it is a workload of as many pods as one likes."""
+    return resource.kubernetes("Deployment", "StatefulSet", group="apps")
+
+
+def pod_labels(workload: Resource) -> dict[str, str]:
+    """The labels of its pods. Raises Undecidable."""
+    return {
+        key: value
+        for pod in pods(workload)
+        for key, value in labels(pod.metadata, "labels").items()
+    }
+
+
+def fewest(workload: Resource, stack: Sequence[Resource]) -> int:
+    """The fewest pods that it has when all is well: its autoscaler's least, or its replicas."""
+    scaler = some(stack, lambda each: _scales(each, workload))
+    if scaler is not None:
+        field = "minReplicas" if scaler.kind == "HorizontalPodAutoscaler" else "minReplicaCount"
+        default = 1 if field == "minReplicas" else 0
+        found = get(scaler.props, "spec", field)
+    else:
+        default, found = 1, get(workload.props, "spec", "replicas")
+    return default if found is None else int(number(found))
+
+
+def _scales(scaler: Resource, workload: Resource) -> bool:
+    if not (
+        scaler.kubernetes("HorizontalPodAutoscaler", group="autoscaling")
+        or scaler.kubernetes("ScaledObject", group="keda.sh")
+    ):
+        return False
+    target = mapping(scaler.props, "spec", "scaleTargetRef")
+    return (
+        get(target, "name") == workload.object_name
+        and (get(target, "kind") or "Deployment") == workload.kind
+        and scaler.namespace == workload.namespace
+    )
+
+
+def budget(workload: Resource, stack: Sequence[Resource]) -> Resource | None:
+    """The PodDisruptionBudget that selects its pods."""
+    target = pod_labels(workload)
+    return some(
+        stack,
+        lambda each: (
+            each.kubernetes("PodDisruptionBudget", group="policy")
+            and selects(get(each.props, "spec", "selector"), target)
+            and each.namespace == workload.namespace
+        ),
+    )
+
+
+def evictable(guard: Resource, replicas: int) -> int:
+    """How many of that many healthy pods a PodDisruptionBudget lets go at a time.
+
+    Percentages are rounded up, as Kubernetes does:
+    https://kubernetes.io/docs/tasks/run-application/configure-pdb/
+    """
+    most = get(guard.props, "spec", "maxUnavailable")
+    if most is not None:
+        return _count(most, replicas)
+    least = get(guard.props, "spec", "minAvailable")
+    return replicas - _count(1 if least is None else least, replicas)
+
+
+def _count(value: object, of: int) -> int:
+    text = str(value)
+    if text.endswith("%"):
+        return math.ceil(number(text[:-1]) * of / 100)
+    return int(number(text))
+
+
+def behind(host: str, stack: Sequence[Resource], near: str) -> Resource | None:
+    """The workload behind a host of the cluster's DNS, None if it is not of this stack. `near`: the
+    namespace of whoever calls it.
+    """
+    name, _, rest = host.partition(".")
+    namespace = rest.partition(".")[0] or near
+    service = some(
+        stack,
+        lambda each: (
+            each.kubernetes("Service", group="")
+            and each.object_name == name
+            and each.namespace == namespace
+        ),
+    )
+    if service is None or not (picks := labels(service.props, "spec", "selector")):
+        return None
+    return some(
+        stack,
+        lambda each: (
+            replicated(each)
+            and picks.items() <= pod_labels(each).items()
+            and each.namespace == namespace
+        ),
+    )
+
+
+def splits(route: Resource) -> list[list[tuple[str, float]]]:
+    """The entries of a VirtualService that split requests: hosts and weights of each, in order."""
+    found = []
+    for entry in items(route.props, "spec", "http"):
+        shares = items(entry, "route")
+        if len(shares) > 1:
+            found.append(
+                [
+                    (str(get(share, "destination", "host")), number(get(share, "weight")))
+                    for share in map(known, shares)
+                ]
+            )
+    return found
+
+
+def routes(resource: Resource) -> bool:
+    """Whether it is a route of Istio's."""
+    return resource.kubernetes("VirtualService", group="networking.istio.io")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A canary and the stable it is compared with: what a route calls them, and what serves."""
+
+    stable_name: str
+    stable: Resource
+    canary_name: str
+    canary: Resource
+
+
+def trials(route: Resource, stack: Sequence[Resource]) -> Iterator[Trial]:
+    """Stable and each canary of a route: the first of its hosts, and each other one.
+
+    Raises Undecidable where one of them is not of this stack.
+    """
+    pairs = [(shares[0][0], host) for shares in splits(route) for host, _ in shares[1:]]
+    for hosts in dict.fromkeys(pairs):
+        found = []
+        for host in hosts:
+            workload = behind(host, stack, route.namespace)
+            if workload is None:
+                raise Undecidable(f"what is behind {host}, which is not of this stack,")
+            found.append((host.partition(".")[0], workload))
+        yield Trial(*found[0], *found[1])

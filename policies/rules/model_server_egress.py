@@ -1,0 +1,47 @@
+"""A model server, which runs a model's code, calls nobody but whom it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from engine.pods import MODEL_SERVER_KNOB, pods, selects
+from engine.resource import Resource
+from engine.rule import Given, Rule, of_each, some
+from engine.values import get, items, texts
+from engine.workloads import pod_labels, replicated
+
+
+def _messages(workload: Resource, stack: Sequence[Resource], given: Given) -> Iterator[str]:
+    if not any(pod.labelled(given["model_server"]) for pod in pods(workload)):
+        return
+    mine = pod_labels(workload)
+
+    def bounds(policy: Resource) -> bool:
+        return (
+            policy.kubernetes("NetworkPolicy", group="networking.k8s.io")
+            and get(policy.props, "spec") is not None
+            and selects(get(policy.props, "spec", "podSelector"), mine)
+            and "Egress" in texts(policy.props, "spec", "policyTypes")
+            and policy.namespace == workload.namespace
+        )
+
+    policy = some(stack, bounds)
+    if policy is None:
+        yield f"{workload.place}: no NetworkPolicy bounds whom it may call"
+        return
+    for number, rule in enumerate(items(policy.props, "spec", "egress")):
+        if not items(rule, "to") and not items(rule, "ports"):
+            yield f"{workload.place}: egress[{number}] of {policy.object_name} allows everything"
+
+
+RULE = Rule(
+    name="model-server-egress",
+    title="Model servers call whom they need",
+    description="Model servers have a NetworkPolicy that bounds whom they may call.",
+    severity="high",
+    remediation="Make a NetworkPolicy with policyTypes: [Egress] that lets them reach the name "
+    "server and where their models lie.",
+    references=("https://kubernetes.io/docs/concepts/services-networking/network-policies/",),
+    stack_check=of_each(replicated, _messages),
+    knobs={"model_server": MODEL_SERVER_KNOB},
+)
