@@ -138,6 +138,10 @@ def _status(context: str, registry: str) -> None:
 
 
 def _env(context: str, registry: str) -> None:
+    from local import stack
+
+    # Whoever only looks has not run `up`, which links them too.
+    stack.link_plugins()
     for name, value in _target(context, registry).environment.items():
         print(f"export {name}={shlex.quote(value)}")
 

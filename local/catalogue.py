@@ -16,6 +16,7 @@ from local.toolkit import Tool
 KUBERNETES_VERSION = "1.34.4"
 PULUMI_VERSION = "3.259.0"
 ISTIO_VERSION = "1.31.1"
+ACTIONLINT_VERSION = "1.7.12"
 ALERTMANAGER_VERSION = "0.33.0"
 KUBE_STATE_METRICS_VERSION = "2.18.0"
 KEDA_VERSION = "2.21.0"
@@ -185,8 +186,9 @@ def all_tools(*, cluster: bool, keda: bool = False) -> list[Tool]:
 
 
 def _shared_tools() -> list[Tool]:
-    """What every cluster needs."""
+    """What every cluster needs, and `make check`."""
     return [
+        go_tool("actionlint", ACTIONLINT_VERSION, ("actionlint",)),
         go_tool(
             "pulumi-resource-kubernetes",
             "4.25.0",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import queue
 import subprocess
+import sys
 import threading
 import time
 from collections import Counter, defaultdict
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from local.console import UserError, say
+from local.console import UserError, run_cli, say
 from local.instance import PROJECT
 
 REQUESTS = 300
@@ -167,3 +168,29 @@ def gateway(url: object, context: str) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait()
+
+
+def main() -> None:
+    """`python -m local.smoke STACK`: predictions through the gateway of a stack that stands."""
+    if len(sys.argv) != 2:
+        raise UserError("make smoke: give the stack, as in make smoke STACK=dev")
+    found = {}
+    for name, command in (
+        ("outputs", ["stack", "output", "--json"]),
+        ("context", ["config", "get", "slipway:context"]),
+    ):
+        done = subprocess.run(
+            ["pulumi", *command, "--stack", sys.argv[1], "--non-interactive"],
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise UserError(f"stack {sys.argv[1]}: {done.stderr.strip()}")
+        found[name] = done.stdout
+    run(json.loads(found["outputs"]), found["context"].strip())
+
+
+if __name__ == "__main__":
+    run_cli(main)

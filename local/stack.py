@@ -130,6 +130,11 @@ def prepare(target: Target) -> None:
     if not passphrase.exists():
         passphrase.parent.mkdir(parents=True, exist_ok=True)
         write_private(passphrase, secrets.token_urlsafe(32).encode())
+    link_plugins()
+
+
+def link_plugins() -> None:
+    """Put the plugins where the Pulumi of `environment` looks for them."""
     for name, (version, tool) in PLUGINS.items():
         plugin = f"pulumi-resource-{name}"
         toolkit.link(

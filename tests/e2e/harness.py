@@ -183,8 +183,10 @@ class Walk:
         """Copy what git would: the files as they are, but no stack that belongs to a person.
 
         Fails if `.venv`, which the copy shares, does not hold what the files ask for:
-        `up` would make it anew while these tests run from it.
+        `up` would make it anew while these tests run from it. So does the policy pack's.
         """
+        if not (ROOT / "policies/.venv/complete").exists():
+            pytest.fail("policies/.venv: not there; run `make policies`", pytrace=False)
         pins = (ROOT / "requirements.txt").read_bytes() + venv.UV_VERSION.encode()
         stamp = ROOT / ".venv/.requirements"
         if not stamp.exists() or stamp.read_text() != hashlib.sha256(pins).hexdigest():
@@ -198,7 +200,8 @@ class Walk:
                 shutil.copy2(source, target)
         committed = run(["git", "show", "HEAD:Pulumi.dev.yaml"], os.environ).out
         self.stack_file.write_text(committed)
-        (self.project / ".venv").symlink_to(ROOT / ".venv")
+        for folder in (".venv", "policies/.venv"):
+            (self.project / folder).symlink_to(ROOT / folder)
         self.local("tools")
 
     def remove(self) -> None:

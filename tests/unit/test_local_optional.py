@@ -199,6 +199,7 @@ def test_a_chart_is_made_anew_when_its_pins_or_its_recipe_change(
         ),
         # Istio's own module has no version; that of its API is released with it.
         ("addons", f"istio.io/api v{catalogue.ISTIO_VERSION}"),
+        ("actionlint", f"github.com/rhysd/actionlint v{catalogue.ACTIONLINT_VERSION}"),
         ("alertmanager", f"github.com/prometheus/alertmanager v{catalogue.ALERTMANAGER_VERSION}"),
         ("keda", f"github.com/kedacore/keda/v2 v{catalogue.KEDA_VERSION}"),
         (

@@ -1,0 +1,1 @@
+"""Recorded previews, and the program that records them."""
