@@ -42,8 +42,9 @@ class Wanted:
     """A preview to run.
 
     stack: empty for the one that is selected. packs: directories of policy packs. configs: a file
-    of configuration for each; where none is given, the `<stack>.json` in each, if all have one. plan: where to save the plan that an update can be
-    held to. drift: not what an update would change, but what somebody else has.
+    of configuration for each; where none is given, the `<stack>.json` in each, if all have one.
+    plan: where to save the plan that an update can be held to. drift: not what an update would
+    change, but what somebody else has.
     """
 
     stack: str = ""
