@@ -168,13 +168,17 @@ def destination_rule(host: Text, *, held: bool = False) -> Manifest:
                 # little longer.
                 "http": {"http1MaxPendingRequests": 1024, "http2MaxRequests": 1024},
             },
-            # A pod that cannot be reached is left out for a while. A model's own errors are no
-            # reason to.
+            # A pod that cannot be reached is left out for a while, and before the last of a
+            # request's three attempts: one that has died has the fewest requests, so Envoy likes
+            # it best. Not for long: Kubernetes soon takes it out itself, and one that is back
+            # must not be missing when the other dies. A model's own errors are no reason to.
             "outlierDetection": {
                 "consecutive5xxErrors": 0,
                 "consecutiveGatewayErrors": 5,
-                "interval": "5s",
-                "baseEjectionTime": "15s",
+                "splitExternalLocalOriginErrors": True,
+                "consecutiveLocalOriginFailures": 2,
+                "interval": "1s",
+                "baseEjectionTime": "5s",
                 "maxEjectionPercent": 50,
                 **({"minHealthPercent": 1} if held else {}),
             },

@@ -23,6 +23,7 @@ from slipway_runtime.app_v2 import LENGTH_HEADER
 from slipway_runtime.compiled import Array
 from slipway_runtime.errors import RequestError
 from slipway_runtime.extract import Matrix
+from slipway_runtime.whole import WholeWrites
 
 _log = logging.getLogger("slipway.hot")
 
@@ -60,6 +61,7 @@ class HotProtocol(HttpToolsProtocol):
     # uvicorn's own, whose annotations are of its making
     headers: Any
     scope: Any
+    cycle: Any
 
     @classmethod
     def for_server(cls, server: ModelServer) -> type["HotProtocol"]:
@@ -101,6 +103,16 @@ class HotProtocol(HttpToolsProtocol):
         # The scope holds this very list.
         self.headers.extend(headers)
         super().on_headers_complete()
+        if self.cycle is not None:
+            self.cycle.transport = self._whole
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._whole = WholeWrites(transport, self.loop)
+
+    def on_response_complete(self) -> None:
+        self._whole.flush()
+        super().on_response_complete()
 
     def _is_hot(self) -> bool:
         server = self.model_server

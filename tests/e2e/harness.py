@@ -147,6 +147,14 @@ def until(what: str, probe: Callable[[], T | None], seconds: float = 60, pause: 
         time.sleep(pause)
 
 
+def ready(found: Mapping[str, Any]) -> bool:
+    """Whether a pod takes requests, or a node pods."""
+    return any(
+        condition["type"] == "Ready" and condition["status"] == "True"
+        for condition in found["status"].get("conditions", [])
+    )
+
+
 class Walk:
     """The instance `test`: the copy of the project it runs from, and its commands."""
 
@@ -283,6 +291,18 @@ class Walk:
             for pod in self.objects("pods", "models", selector)
             if "deletionTimestamp" not in pod["metadata"]
         }
+
+    def servers(self, version: int, seconds: float = 120) -> dict[str, dict[str, Any]]:
+        """As `pods`, once there are two at least and all of them take requests.
+
+        A deployment or a scaler may be about to replace one, or to add one, at any time.
+        """
+
+        def settled() -> dict[str, dict[str, Any]] | None:
+            found = self.pods(version)
+            return found if len(found) > 1 and all(map(ready, found.values())) else None
+
+        return until(f"two servers of version {version}, all ready", settled, seconds)
 
     def python(self, namespace: str, pod: str, code: str, *arguments: str) -> Any:
         """Run Python in a pod and return the JSON it prints."""

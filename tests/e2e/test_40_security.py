@@ -100,9 +100,7 @@ print(json.dumps({
 @pytest.mark.parametrize("version", [1, 2])
 def test_pods_are_restricted(walk: Walk, version: int) -> None:
     """As the pod's own process sees it: nobody's user, a read-only root, no power, no token."""
-    pods = walk.pods(version)
-    assert len(pods) >= 2
-    for name in sorted(pods)[:2]:
+    for name in sorted(walk.servers(version))[:2]:
         seen = walk.python("models", name, PROBE)
         assert seen["ids"] == [10001, 10001, 10001]
         read_only = 30
@@ -184,7 +182,7 @@ def test_model_servers_reach_mlflow_alone(walk: Walk, outside: str) -> None:
     places = [tracking, api, outside, istiod, storage]
     free: dict[str, Any] = walk.python("mlflow", mlflow["metadata"]["name"], CONNECT, *places)
     assert free == dict.fromkeys(places, "open")
-    held = walk.python("models", sorted(walk.pods(1))[0], CONNECT, *places)
+    held = walk.python("models", sorted(walk.servers(1))[0], CONNECT, *places)
     assert held.pop(tracking) == "open"
     assert "open" not in held.values(), held
 

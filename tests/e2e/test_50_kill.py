@@ -8,11 +8,10 @@ import signal
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
-from tests.e2e.harness import Load, Walk, until
+from tests.e2e.harness import Load, Walk, ready, until
 
 
 def kill(walk: Walk, name: str) -> float:
@@ -35,19 +34,6 @@ def restarts(walk: Walk) -> dict[str, int]:
     }
 
 
-def ready(pod: dict[str, Any]) -> bool:
-    """Whether a pod takes requests."""
-    return any(
-        condition["type"] == "Ready" and condition["status"] == "True"
-        for condition in pod["status"].get("conditions", [])
-    )
-
-
-def two_are_ready(pods: dict[str, dict[str, Any]]) -> bool:
-    """Whether at least two pods take requests, and all of them."""
-    return len(pods) > 1 and all(map(ready, pods.values()))
-
-
 def node_is_ready(walk: Walk) -> bool:
     """Whether the node is Ready."""
     done = walk.kubectl("get", "nodes", "-o", "json", check=False)
@@ -66,10 +52,10 @@ def load() -> Iterator[Load]:
 
 def test_kubelet(walk: Walk, load: Load) -> None:
     """The kubelet comes back, reports its node and serves again; the pods know nothing of it."""
+    pod, *_ = [sorted(walk.servers(version))[0] for version in (1, 2)]
     was = restarts(walk)
     killed = datetime.now(UTC)
     seconds = kill(walk, "kubelet")
-    pod = sorted(walk.pods(1))[0]
     command = ["exec", "-n", "models", pod, "--", "python", "-c", "print(6 * 7)"]
     until("the kubelet serves", lambda: walk.kubectl(*command, check=False).out == "42\n")
     until("the node is Ready", lambda: node_is_ready(walk))
@@ -105,8 +91,7 @@ def test_model_servers(walk: Walk, load: Load) -> None:
     """A model server of each version dies amid its requests: they are asked again of another
     pod, and it is started again in place.
     """
-    until("each has another to ask", lambda: all(map(two_are_ready, map(walk.pods, (1, 2)))), 120)
-    victims = {version: sorted(walk.pods(version).items())[0] for version in (1, 2)}
+    victims = {version: sorted(walk.servers(version).items())[0] for version in (1, 2)}
     was = restarts(walk)
     start = time.monotonic()
     for _, pod in victims.values():
@@ -153,8 +138,7 @@ def test_pulumi_finds_nothing_to_mend(walk: Walk) -> None:
 
 def test_a_rolling_restart(walk: Walk, load: Load) -> None:
     """Every pod of a version is replaced, one after the other."""
-    until("there are two", lambda: two_are_ready(walk.pods(1)), 120)
-    was = set(walk.pods(1))
+    was = set(walk.servers(1))
     start = time.monotonic()
     walk.kubectl("rollout", "restart", "-n", "models", "deployment/churn-v1")
 
