@@ -33,6 +33,18 @@ def test_a_stack_in_production_lacks_tls_alone(prod: stacks.Stack) -> None:
     assert not verdict.undecided
 
 
+def test_in_production_who_may_sleep_is_listed(asleep: stacks.Stack) -> None:
+    knobs = stacks.configuration("prod")
+    said = {each for each in stacks.judge(asleep, knobs).violations if each[0] != "public-tls"}
+    line = "models/night-v1: has 0 replicas at least (needed: 2)"
+    remedy = "; if it is to sleep, list it in the knob may_sleep"
+    assert said == {("replicas", "night-v1-deployment", line + remedy)}
+    knobs["replicas"]["may_sleep"] = ["models/night-*"]
+    verdict = stacks.judge(asleep, knobs)
+    assert {rule for rule, _, _ in verdict.violations} == {"public-tls"}, sorted(verdict.violations)
+    assert not verdict.undecided
+
+
 def test_all_that_there_is_keeps_the_rules(everything: stacks.Stack) -> None:
     verdict = stacks.judge(everything, TEST_KNOBS)
     assert {rule for rule, _, _ in verdict.violations} == KNOWN_ON_DEV, sorted(verdict.violations)
@@ -101,5 +113,6 @@ def test_no_rule_knows_pulumi() -> None:
 
 
 TEST_KNOBS = stacks.configuration("dev") | {
-    "image-registry": {"allowed": ["registry.test:5000", "docker.io", "registry.k8s.io"]}
+    "image-registry": {"allowed": ["registry.test:5000", "docker.io", "registry.k8s.io"]},
+    "replicas": stacks.configuration("dev")["replicas"] | {"may_sleep": ["models/night-*"]},
 }
