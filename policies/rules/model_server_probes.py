@@ -22,8 +22,8 @@ def _messages(container: Container, given: Given) -> Iterator[str]:
 RULE = Rule(
     name="model-server-probes",
     title="All three probes on model servers",
-    description="Model servers, and what holds or copies their requests, have a startup, a liveness "
-    "and a readiness probe.",
+    description="Model servers, and what holds or copies their requests, have a startup, a "
+    "liveness and a readiness probe.",
     severity="high",
     remediation="Set the probe. A model that loads for long needs the startup probe, or the "
     "liveness probe kills it before it is there.",
