@@ -27,6 +27,11 @@ _MISTAKES: Final = (
     ("PULUMI_ACCESS_TOKEN must be set", f"PULUMI_BACKEND_URL: you are not logged in; {_REMEDY}"),
     ("unable to open state directory", "nothing is deployed from here yet; `make up` first"),
     ("no Pulumi.yaml project file found", "this is no directory of a Pulumi project"),
+    (
+        'invalid enforcement level ""',
+        "a policy's configuration names a rule that there is not; `python3 policies/check.py FILE` "
+        "says which",
+    ),
     ("the stack is currently locked", "another update of the stack is under way; try again later"),
 )
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import check
 from engine.rule import Rule
 from rules import ALL
 from tests.conftest import ROOT
@@ -72,6 +74,39 @@ def test_a_configuration_names_what_there_is(environment: str) -> None:
     for name, knobs in told.items():
         assert name in stacks.RULES
         assert set(knobs) - {"enforcementLevel"} <= set(stacks.RULES[name].knobs), name
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"image-digst": {"by_tag": []}}, ["there is no policy image-digst"]),
+        ({"image-digest": {"by_tagg": []}}, ["image-digest: there is no knob by_tagg (there: by_tag)"]),
+        ({"seccomp-profile": {"on": 1}}, ["seccomp-profile: there is no knob on (there: none)"]),
+        ({"all": {"by_tag": []}}, ["all: there is no knob by_tag (there: none)",
+                                   "all: null is no level (advisory, mandatory, disabled)"]),
+        ({"replicas": "strict"}, ['replicas: "strict" is no level (advisory, mandatory, disabled)']),
+        ([], ["is no object of rules"]),
+        ({"all": "advisory", "replicas": {"single": []}}, []),
+    ],
+)  # fmt: skip
+def test_a_configuration_is_checked_without_pulumi(
+    told: object, said: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "told.json"
+    file.write_text(json.dumps(told))
+    assert check.main([str(ROOT / "policies/dev.json"), str(file)]) == bool(said)
+    assert capsys.readouterr().err.splitlines() == [f"{file}: {line}" for line in said]
+
+
+def test_a_file_that_is_no_configuration_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "told.json"
+    assert check.main([str(file)]) == 1
+    file.write_text("{")
+    assert check.main([str(file)]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.startswith(f"{file}: cannot be read: ") for line in lines] == [True, True]
 
 
 def test_an_unknown_knob_fails_by_name() -> None:

@@ -17,8 +17,8 @@ from tests.previews import golden
 CASES = golden.cases()
 # What the first sentence of each case is, word for word.
 MEANING = {
-    "cold-start": "churn: versions 1 and 2: may sleep after 15 min without a request instead of 5 min, "
-    "the next request waits up to 2 min for a pod instead of 90 s; no pod restarts",
+    "cold-start": "churn: versions 1 and 2: may sleep after 15 min without a request instead of "
+    "5 min, the next request waits up to 2 min for a pod instead of 90 s; no pod restarts",
     "first": "churn: new model; version 1 is stable; version 2 becomes canary with 10 % of "
     "traffic; 4 new pods, +1 CPU, +2 GiB",
     "floor": "churn: version 2: at least 4 pods instead of 2; up to 2 more pods, +0.5 CPU, +1 GiB; "
@@ -29,8 +29,8 @@ MEANING = {
     "new-canary": "churn: version 3 becomes canary with 5 % of traffic; 2 new pods, +0.5 CPU, "
     "+1 GiB; no other pod restarts",
     "new-model": "fraud: new model; version 1 is stable; 2 new pods, +0.5 CPU, +1 GiB",
-    "new-sleeper": "night: new model; version 1 is stable; version 1: may sleep after 5 min without "
-    "a request, and the next one waits up to 90 s for a pod",
+    "new-sleeper": "night: new model; version 1 is stable; version 1: may sleep after 5 min "
+    "without a request, and the next one waits up to 90 s for a pod",
     "observability": "monitoring (Prometheus): 1 changed, 1 replaced; 1 recording rule changed; "
     "1 pod restarts (command, configuration)",
     "policy": "churn: canary 2 goes from 10 % to 25 % of traffic; each of versions 1 and 2: "
@@ -51,8 +51,8 @@ MEANING = {
     "shadow": "churn: version 3 becomes shadow and gets a copy of 50 % of requests; 3 new pods, "
     "+0.55 CPU, +1.25 GiB; no other pod restarts",
     "sleep": "churn: versions 1 and 2: may sleep after 5 min without a request, and the next one "
-    "waits up to 90 s for a pod (switch in a quiet moment: docs/scale-to-zero.md); each of versions "
-    "1 and 2: 2 to 4 pods restart (labels)",
+    "waits up to 90 s for a pod (switch in a quiet moment: docs/scale-to-zero.md); each of "
+    "versions 1 and 2: 2 to 4 pods restart (labels)",
     "sleep-floor": "churn: versions 1 and 2: kept awake by at least 1 pod; up to 2 more pods, "
     "+0.5 CPU, +1 GiB; no pod restarts",
     "traces": "churn: each of versions 1 and 2: 2 to 4 pods restart (environment)",
@@ -60,9 +60,9 @@ MEANING = {
     "the update)",
     "volume-deleted": "artifacts (artifact bucket): 6 deleted; 1 pod goes, -0.02 CPU, -64 MiB",
     "volume-shrunk": "artifacts (artifact bucket): 1 changed",
-    "wake": "churn: versions 1 and 2: no longer sleeping, at least 2 pods (wake by a request first: "
-    "docs/scale-to-zero.md); each of versions 1 and 2: 0 to 4 pods restart (labels); up to 4 more "
-    "pods, +1 CPU, +2 GiB",
+    "wake": "churn: versions 1 and 2: no longer sleeping, at least 2 pods (wake by a request "
+    "first: docs/scale-to-zero.md); each of versions 1 and 2: 0 to 4 pods restart (labels); up to "
+    "4 more pods, +1 CPU, +2 GiB",
     "weight": "churn: canary 2 goes from 10 % to 25 % of traffic; no pod restarts",
 }
 
