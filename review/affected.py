@@ -34,8 +34,8 @@ HARMLESS: Final = (
 def stacks(files: Iterable[str], known: Sequence[str]) -> list[str]:
     """Of the stacks that are known, those that a change of these files can affect, in their order.
 
-    A stack's own file affects it alone, and so does its configuration of the policies; a program, a policy or a pin affects all; a page of the
-    documentation none.
+    A stack's own file and its configuration of the policies affect it alone; a program, a rule or
+    a pin affects all; a page of the documentation none.
     """
     hit: set[str] = set()
     for name in files:

@@ -76,19 +76,27 @@ def test_a_configuration_names_what_there_is(environment: str) -> None:
         assert set(knobs) - {"enforcementLevel"} <= set(stacks.RULES[name].knobs), name
 
 
+LEVELS = "(advisory, mandatory, disabled)"
+
+
 @pytest.mark.parametrize(
     ("told", "said"),
     [
         ({"image-digst": {"by_tag": []}}, ["there is no policy image-digst"]),
-        ({"image-digest": {"by_tagg": []}}, ["image-digest: there is no knob by_tagg (there: by_tag)"]),
+        (
+            {"image-digest": {"by_tagg": []}},
+            ["image-digest: there is no knob by_tagg (there: by_tag)"],
+        ),
         ({"seccomp-profile": {"on": 1}}, ["seccomp-profile: there is no knob on (there: none)"]),
-        ({"all": {"by_tag": []}}, ["all: there is no knob by_tag (there: none)",
-                                   "all: null is no level (advisory, mandatory, disabled)"]),
-        ({"replicas": "strict"}, ['replicas: "strict" is no level (advisory, mandatory, disabled)']),
+        (
+            {"all": {"by_tag": []}},
+            ["all: there is no knob by_tag (there: none)", f"all: null is no level {LEVELS}"],
+        ),
+        ({"replicas": "strict"}, [f'replicas: "strict" is no level {LEVELS}']),
         ([], ["is no object of rules"]),
         ({"all": "advisory", "replicas": {"single": []}}, []),
     ],
-)  # fmt: skip
+)
 def test_a_configuration_is_checked_without_pulumi(
     told: object, said: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
