@@ -16,9 +16,8 @@ def _messages(workload: Resource, stack: Sequence[Resource], given: Given) -> It
             yield f"{workload.place}: no PodDisruptionBudget selects its pods"
         return
     replicas = fewest(workload, stack)
-    if autoscaler(workload, stack) is not None:
-        # What sleeps now has a pod when it is awake.
-        replicas = max(replicas, 1)
+    if replicas < 1 and autoscaler(workload, stack) is not None:
+        replicas = 1  # what sleeps now has a pod when it is awake
     if replicas > 0 and evictable(guard, replicas) < 1:
         yield (
             f"{workload.place}: its PodDisruptionBudget {guard.object_name} lets none of "
