@@ -16,6 +16,8 @@ help:
 	@echo 'make test-quick                  the tests that need no cluster'
 	@echo 'make check                       format, lint, types, workflows, configurations of policies'
 	@echo 'make preview STACK=…             what an update would do, said for a person'
+	@echo 'make apply STACK=… PLAN=…        an update held to the plan that `make preview PLAN=…` saved'
+	@echo 'make smoke STACK=…               predictions through the stack'
 	@echo 'make drift STACK=…               what has changed behind the stack'
 	@echo 'make policies                    the environment that pulumi runs the policy pack in'
 	@echo 'make bench                       the serving runtime beside MLflow, MLServer, BentoML and the limit'
