@@ -14,8 +14,10 @@ help:
 	@echo 'eval "$$(make -s env)"            gives this shell pulumi and kubectl'
 	@echo 'make test                        every test, end to end too; does not touch a running `make up`'
 	@echo 'make test-quick                  the tests that need no cluster'
-	@echo 'make check                       format, lint, types, workflows'
+	@echo 'make check                       format, lint, types, workflows, configurations of policies'
 	@echo 'make preview STACK=…             what an update would do, said for a person'
+	@echo 'make apply STACK=… PLAN=…        an update held to the plan that `make preview PLAN=…` saved'
+	@echo 'make smoke STACK=…               predictions through the stack'
 	@echo 'make drift STACK=…               what has changed behind the stack'
 	@echo 'make policies                    the environment that pulumi runs the policy pack in'
 	@echo 'make bench                       the serving runtime beside MLflow, MLServer, BentoML and the limit'
@@ -31,6 +33,7 @@ test: test-quick
 check: tools
 	@$(VENV)/ruff format --check . && $(VENV)/ruff check . && $(VENV)/mypy
 	@.slipway/bin/actionlint -shellcheck= -pyflakes=
+	@$(VENV)/python policies/check.py policies/*.json
 
 # What an update would do, or what has changed without one. STACK=… (by default the selected one),
 # ALL=1 for every line; for a CI job MARKDOWN=… (a comment) and PLAN=… (for `make apply`).

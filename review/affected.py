@@ -34,8 +34,8 @@ HARMLESS: Final = (
 def stacks(files: Iterable[str], known: Sequence[str]) -> list[str]:
     """Of the stacks that are known, those that a change of these files can affect, in their order.
 
-    A stack's own file affects it alone; a program, a policy or a pin affects all; a page of the
-    documentation none.
+    A stack's own file and its configuration of the policies affect it alone; a program, a rule or
+    a pin affects all; a page of the documentation none.
     """
     hit: set[str] = set()
     for name in files:
@@ -43,6 +43,9 @@ def stacks(files: Iterable[str], known: Sequence[str]) -> list[str]:
         own = path.name.removeprefix("Pulumi.").removesuffix(".yaml")
         if str(path.parent) == "." and path.name == f"Pulumi.{own}.yaml":
             hit |= {own} & set(known)
+        elif str(path.parent) == "policies" and path.suffix == ".json":
+            # How strict the policies are with that stack.
+            hit |= {path.stem} & set(known)
         elif not any(fnmatch(name, pattern) for pattern in HARMLESS):
             return list(known)
     return [stack for stack in known if stack in hit]

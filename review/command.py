@@ -58,13 +58,17 @@ def run(wanted: Wanted, tell: Tell, directory: Path = Path()) -> tuple[str, Prev
     """The stack's name and its preview; how far it is goes to `tell`, a line at a time.
 
     Raises:
-        CommandError: there is no pulumi, no such stack, no passphrase, no such policy pack.
+        CommandError: there is no pulumi, no such stack, no passphrase, no such policy pack, or a
+            pack's configuration names what the pack does not have.
         PreviewError: Pulumi printed something else than a preview.
     """
     for pack in wanted.packs:
         if not (directory / pack / "PulumiPolicy.yaml").is_file():
             raise CommandError(f"{pack}: is no policy pack (it has no PulumiPolicy.yaml)")
     name = wanted.stack or _selected(directory)
+    configs = wanted.configs or _standing(wanted.packs, name, directory)
+    for pack, config in zip(wanted.packs, configs, strict=False):
+        _check(directory / pack, directory / config)
     with tempfile.TemporaryDirectory(prefix="slipway-preview-") as folder:
         printed, said, log = (Path(folder) / part for part in ("printed", "said", "events"))
         command = ["pulumi", "preview", "--non-interactive", "--json", "--show-sames"]
@@ -73,7 +77,7 @@ def run(wanted: Wanted, tell: Tell, directory: Path = Path()) -> tuple[str, Prev
         command += ["--stack", name, "--event-log", str(log)]
         for pack in wanted.packs:
             command += ["--policy-pack", str(pack)]
-        for config in wanted.configs or _standing(wanted.packs, name, directory):
+        for config in configs:
             command += ["--policy-pack-config", str(config)]
         if wanted.plan:
             command += ["--save-plan", str(wanted.plan.resolve())]
@@ -92,6 +96,20 @@ def _standing(packs: Sequence[Path], stack: str, directory: Path) -> list[Path]:
     found = [pack / f"{stack.rpartition('/')[2]}.json" for pack in packs]
     # Pulumi takes one for each pack or none at all.
     return found if all((directory / one).is_file() for one in found) else []
+
+
+def _check(pack: Path, config: Path) -> None:
+    """Raise CommandError if the pack has a program `check.py` and that finds a fault in `config`.
+
+    Pulumi finds it too, but may leave out its name.
+    """
+    if not (program := pack / "check.py").is_file():
+        return
+    done = subprocess.run(
+        [sys.executable, str(program), str(config)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise CommandError("; ".join(done.stderr.splitlines()) or f"{config}: was not accepted")
 
 
 def _selected(directory: Path) -> str:

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from review import sleep
 from review.pods import Workload, raised, restarts, total
 from review.preview import Step
 from review.roles import Model, Scaling, before_and_after, by_model, version_of
-from review.words import Data, Line, joined, listed
+from review.words import Data, Line, count, joined, listed
 
 _KINDS = {
     "HorizontalPodAutoscaler": "by CPU and memory alone",
@@ -20,12 +21,14 @@ _KINDS = {
 def of_models(steps: Iterable[Step], workloads: Iterable[Workload]) -> list[Line]:
     """A sentence for each model that something happens to, in the order of their names."""
     running = {one.step.urn: one for one in workloads}
+    listed_steps = list(steps)
+    waits = sleep.waits(listed_steps)
     lines: list[Line] = []
-    for name, own in by_model(steps).items():
+    for name, own in by_model(listed_steps).items():
         old, new = before_and_after(name, own)
         pods = [running[step.urn] for step in own if step.urn in running]
         if any(step.changes for step in own):
-            said = [*_roles(old, new), *_scaling(old, new), *_pods(pods)]
+            said = [*_roles(old, new), *_scaling(name, old, new, waits), *_pods(pods)]
             lines.append((Data(name), ": ", *joined(said)))
     return lines
 
@@ -130,12 +133,25 @@ def _sticky(old: Model | None, new: Model) -> list[Line]:
     ]
 
 
-def _scaling(old: Model | None, new: Model | None) -> list[Line]:
-    """What autoscalers are told, of versions that stay; those that are told the same together."""
+def _scaling(
+    name: str, old: Model | None, new: Model | None, waits: tuple[sleep.Waits, sleep.Waits]
+) -> list[Line]:
+    """What autoscalers are told, of versions that stay, and which new ones may sleep; those of
+    which the same is told together.
+    """
     said: dict[Line, list[int]] = {}
     for version, after in (new.servers if new else {}).items():
+        if after is None:
+            continue
         before = old.servers.get(version) if old else None
-        if before and after and (line := _scaled(before, after)):
+        was, will = (told.get(f"{name}-v{version}") for told in waits)
+        if before is not None:
+            line = _scaled(before, after, sleep.changes(before, after, was, will))
+        else:
+            known = old is not None and version in old.servers
+            text = "" if known else sleep.begins(after, will)
+            line = (text,) if text else ()
+        if line:
             said.setdefault(line, []).append(version)
     return [
         (f"version {listed(versions)}: " if len(versions) == 1 else
@@ -144,14 +160,15 @@ def _scaling(old: Model | None, new: Model | None) -> list[Line]:
     ]  # fmt: skip
 
 
-def _scaled(old: Scaling, new: Scaling) -> Line:
+def _scaled(old: Scaling, new: Scaling, asleep: list[Line]) -> Line:
     parts: list[Line] = []
     if old.kind != new.kind:
         parts.append((f"scaled {_KINDS[new.kind]}, no longer {_KINDS[old.kind]}",))
-    if old.least != new.least:
-        parts.append((f"at least {new.least} pods instead of {old.least}",))
+    parts += asleep
+    if old.least != new.least and old.idle is None and new.idle is None:
+        parts.append((f"at least {count(new.least, 'pod')} instead of {old.least}",))
     if old.most != new.most:
-        parts.append((f"at most {new.most} pods instead of {old.most}",))
+        parts.append((f"at most {count(new.most, 'pod')} instead of {old.most}",))
     for target in sorted({*old.targets, *new.targets}):
         before, after = old.targets.get(target), new.targets.get(target)
         if before == after:

@@ -13,8 +13,10 @@ from review.values import at, objects
 from review.words import Data, Line, Part, count, joined
 
 _TITLES: Final = {
+    "Activator": "holds requests for versions that sleep",
     "Alertmanager": "Alertmanager",
     "ArtifactBucket": "artifact bucket",
+    "GatewayTracing": "traces",
     "Grafana": "Grafana",
     "IsolatedNamespace": "namespace",
     "IstioMesh": "gateway",
@@ -50,6 +52,7 @@ def of_platform(steps: Iterable[Step], workloads: Iterable[Workload]) -> list[Li
         if any(step.kind == "Image" and step.new for step in own):
             said.append(("built again, its digest is known only during the update",))
         said += _rules(own)
+        said += _traces(own)
         boards = [step for step in own if "dashboard" in step.name]
         said += [(f"{count(len(boards), 'dashboard')} among them",)] if boards else []
         said += [(restarts(one),) for one in pods if one.fate == "restarts"]
@@ -73,6 +76,22 @@ def _counted(steps: list[Step]) -> Line:
     ]
     other = sum(step.op not in _OPS for step in steps)
     return (", ".join([*found, *([f"{other} touched"] if other else [])]),)
+
+
+def _traces(steps: list[Step]) -> list[Line]:
+    """How many requests leave a trace."""
+    for step in steps:
+        if step.kind == "Telemetry":
+            was, will = (
+                at(state.inputs, "spec.tracing[0].randomSamplingPercentage") if state else None
+                for state in (step.old, step.new)
+            )
+            if isinstance(will, int | float) and was != will:
+                before = f" instead of {was:g} %" if isinstance(was, int | float) else ""
+                return [(f"{will:g} % of requests are traced{before}",)]
+            if step.new is None:
+                return [("no request is traced any more",)]
+    return []
 
 
 def _rules(steps: list[Step]) -> list[Line]:

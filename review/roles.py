@@ -18,17 +18,23 @@ MODEL_LABEL: Final = "slipway.dev/model"
 VERSION_LABEL: Final = "slipway.dev/version"
 _SERVER: Final = "slipway:index:ModelServer"
 _ROUTE: Final = "slipway:index:ModelRoute"
+# What asks for a version's first pod, and bounds no other.
+_WAKES: Final = "metrics-api"
 _COMPARER: Final = "slipway:index:ShadowComparer"
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """What an autoscaler of a version says: its bounds, what one replica bears, and its kind."""
+    """What an autoscaler of a version says: its bounds, what one replica bears, and its kind.
+
+    idle: after how many seconds without a request the last pods go; None: never.
+    """
 
     kind: str
     least: int
     most: int
     targets: Mapping[str, str] = field(default_factory=dict)
+    idle: int | None = None
 
 
 @dataclass(frozen=True)
@@ -149,13 +155,14 @@ def _scaling(step: Step, state: State) -> Scaling | None:
         for one in objects(spec.get("triggers")):
             if one.get("type") == "prometheus":
                 targets["requests a second"] = str(at(one, "metadata.threshold"))
-            else:
+            elif one.get("type") != _WAKES:
                 targets[str(one.get("type"))] = f"{at(one, 'metadata.value')} %"
     else:
         return None
     if not isinstance(least, int) or not isinstance(most, int):
         return None
-    return Scaling(step.kind, least, most, targets)
+    idle = spec.get("cooldownPeriod")
+    return Scaling(step.kind, least, most, targets, idle if isinstance(idle, int) else None)
 
 
 def _environment(state: State) -> dict[str, str]:

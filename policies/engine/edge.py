@@ -115,9 +115,11 @@ def _refuse_unknown_names(rules: Sequence[Rule]) -> None:
 
     def strict(self: Any, request: Any, context: Any) -> Any:
         for name, told in request.policyConfig.items():
-            if name != "all":
-                if name not in known:
-                    raise ValueError(f"policy configuration: there is no policy {name}")
+            if name != "all" and name not in known:
+                raise ValueError(f"policy configuration: there is no policy {name}")
+            for knob in told.properties.fields if name == "all" else ():
+                raise ValueError(f"policy configuration: all: there is no knob {knob}")
+            if name in known:
                 known[name].refuse_unknown(told.properties.fields)
         return configure(self, request, context)
 

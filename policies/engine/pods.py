@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.resource import Resource
-from engine.rule import Check, Given, of_parts
+from engine.rule import Check, Given, of_parts, patterns
 from engine.values import get, items, known, labels, mapping
 
 _TEMPLATES = {
@@ -28,6 +28,15 @@ MODEL_SERVER_KNOB = {
     "default": MODEL_SERVER,
     "description": "the label, as name=value, that the pods of model servers have",
 }
+ACTIVATOR = "app.kubernetes.io/component=activator"
+COMPARER = "app.kubernetes.io/component=shadow-comparer"
+
+
+def beside(*default: str) -> dict[str, Any]:
+    """The schema of a knob that names what a rule holds to the same as model servers."""
+    return patterns(
+        "labels, as name=value, of other pods that hold or copy models' requests", default
+    )
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,12 @@ class Pod:
         """Whether it has this label, as name=value. Raises Undecidable."""
         name, _, value = label.partition("=")
         return bool(get(self.metadata, "labels", name) == value)
+
+    def serves(self, given: Given) -> bool:
+        """Whether it is of a model server, or of what the knob `beside` names. Raises
+        Undecidable.
+        """
+        return any(map(self.labelled, (given["model_server"], *given["beside"])))
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from engine.pods import number, pods, selects
 from engine.resource import Resource
@@ -30,7 +31,7 @@ def pod_labels(workload: Resource) -> dict[str, str]:
 
 def fewest(workload: Resource, stack: Sequence[Resource]) -> int:
     """The fewest pods that it has when all is well: its autoscaler's least, or its replicas."""
-    scaler = some(stack, lambda each: _scales(each, workload))
+    scaler = autoscaler(workload, stack)
     if scaler is not None:
         field = "minReplicas" if scaler.kind == "HorizontalPodAutoscaler" else "minReplicaCount"
         default = 1 if field == "minReplicas" else 0
@@ -38,6 +39,11 @@ def fewest(workload: Resource, stack: Sequence[Resource]) -> int:
     else:
         default, found = 1, get(workload.props, "spec", "replicas")
     return default if found is None else int(number(found))
+
+
+def autoscaler(workload: Resource, stack: Sequence[Resource]) -> Resource | None:
+    """What scales it, None if nothing does. Raises Undecidable."""
+    return some(stack, lambda each: _scales(each, workload))
 
 
 def _scales(scaler: Resource, workload: Resource) -> bool:
@@ -87,9 +93,9 @@ def _count(value: object, of: int) -> int:
     return int(number(text))
 
 
-def behind(host: str, stack: Sequence[Resource], near: str) -> Resource | None:
-    """The workload behind a host of the cluster's DNS, None if it is not of this stack. `near`: the
-    namespace of whoever calls it.
+def behind(host: str, stack: Sequence[Resource], near: str) -> list[Resource]:
+    """The workloads behind a host of the cluster's DNS, none if it is not of this stack. `near`:
+    the namespace of whoever calls it. Raises Undecidable.
     """
     name, _, rest = host.partition(".")
     namespace = rest.partition(".")[0] or near
@@ -102,15 +108,14 @@ def behind(host: str, stack: Sequence[Resource], near: str) -> Resource | None:
         ),
     )
     if service is None or not (picks := labels(service.props, "spec", "selector")):
-        return None
-    return some(
-        stack,
-        lambda each: (
-            replicated(each)
-            and picks.items() <= pod_labels(each).items()
-            and each.namespace == namespace
-        ),
-    )
+        return []
+    return [
+        each
+        for each in stack
+        if replicated(each)
+        and picks.items() <= pod_labels(each).items()
+        and each.namespace == namespace
+    ]
 
 
 def splits(route: Resource) -> list[list[tuple[str, float]]]:
@@ -146,14 +151,19 @@ class Trial:
 def trials(route: Resource, stack: Sequence[Resource]) -> Iterator[Trial]:
     """Stable and each canary of a route: the first of its hosts, and each other one.
 
-    Raises Undecidable where one of them is not of this stack.
+    What is behind both, as one who holds requests for them, tells them not apart. Raises
+    Undecidable where nothing of this stack is behind one of them alone.
     """
     pairs = [(shares[0][0], host) for shares in splits(route) for host, _ in shares[1:]]
     for hosts in dict.fromkeys(pairs):
-        found = []
-        for host in hosts:
-            workload = behind(host, stack, route.namespace)
-            if workload is None:
-                raise Undecidable(f"what is behind {host}, which is not of this stack,")
-            found.append((host.partition(".")[0], workload))
-        yield Trial(*found[0], *found[1])
+        found = [behind(host, stack, route.namespace) for host in hosts]
+        own = [
+            [each for each in found[side] if all(each is not other for other in found[1 - side])]
+            for side in (0, 1)
+        ]
+        for host, workloads in zip(hosts, own, strict=True):
+            if not workloads:
+                raise Undecidable(f"what is behind {host} alone, which is not of this stack,")
+        names = [host.partition(".")[0] for host in hosts]
+        for stable, canary in product(*own):
+            yield Trial(names[0], stable, names[1], canary)

@@ -62,7 +62,13 @@ def _messages(route: Resource, stack: Sequence[Resource], given: Given) -> Itera
     for trial in trials(route, stack):
         names = trial.stable_name, trial.canary_name
         versions = names[0].rpartition("-v")[2], names[1].rpartition("-v")[2]
-        stable, canary = _template(trial.stable), _template(trial.canary)
+        canary = _template(trial.canary)
+        # A label may be called as its server is, such as one that a Service picks.
+        called = re.compile(rf"(?<=^metadata\.labels\.)(.*/)?{re.escape(names[0])}$")
+        stable = {
+            called.sub(rf"\g<1>{names[1]}", path): value
+            for path, value in _template(trial.stable).items()
+        }
         for path in sorted(stable.keys() | canary.keys()):
             old, new = stable.get(path, _OMITTED), canary.get(path, _OMITTED)
             if old == new or _OF_IMAGE.search(path):

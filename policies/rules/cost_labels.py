@@ -11,7 +11,8 @@ from engine.rule import Given, Rule, of_parts, patterns
 from engine.values import get, mapping
 
 _BILLED = re.compile(
-    r"aws:(autoscaling/group:Group|dynamodb/table:Table|ebs/volume:Volume|ec2/eip:Eip|"
+    r"aws:(autoscaling/group:Group|cloudwatch/logGroup:LogGroup|dynamodb/table:Table|"
+    r"ebs/volume:Volume|ec2/eip:Eip|"
     r"ec2/instance:Instance|ec2/launchTemplate:LaunchTemplate|ec2/natGateway:NatGateway|"
     r"ec2/vpcEndpoint:VpcEndpoint|ecr/repository:Repository|efs/fileSystem:FileSystem|"
     r"eks/cluster:Cluster|eks/nodeGroup:NodeGroup|kms/key:Key|lb/loadBalancer:LoadBalancer|"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from engine.resource import Resource
 from engine.rule import Given, Rule, of_each
-from engine.workloads import SINGLE_KNOB, budget, evictable, fewest, replicated
+from engine.workloads import SINGLE_KNOB, autoscaler, budget, evictable, fewest, replicated
 
 
 def _messages(workload: Resource, stack: Sequence[Resource], given: Given) -> Iterator[str]:
@@ -16,6 +16,8 @@ def _messages(workload: Resource, stack: Sequence[Resource], given: Given) -> It
             yield f"{workload.place}: no PodDisruptionBudget selects its pods"
         return
     replicas = fewest(workload, stack)
+    if replicas < 1 and autoscaler(workload, stack) is not None:
+        replicas = 1  # what sleeps now has a pod when it is awake
     if replicas > 0 and evictable(guard, replicas) < 1:
         yield (
             f"{workload.place}: its PodDisruptionBudget {guard.object_name} lets none of "

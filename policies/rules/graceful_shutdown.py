@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from engine.pods import MODEL_SERVER_KNOB, Pod, containers, environment, number, of_pods
+from engine.pods import (
+    ACTIVATOR,
+    MODEL_SERVER_KNOB,
+    Pod,
+    beside,
+    containers,
+    environment,
+    number,
+    of_pods,
+)
 from engine.rule import Given, Rule
 from engine.values import get, mapping
 
@@ -12,7 +21,7 @@ _DEFAULT_GRACE = 30
 
 
 def _messages(pod: Pod, given: Given) -> Iterator[str]:
-    if not pod.labelled(given["model_server"]):
+    if not pod.serves(given):
         return
     grace = get(pod.spec, "terminationGracePeriodSeconds")
     seconds = _DEFAULT_GRACE if grace is None else number(grace)
@@ -26,8 +35,9 @@ def _messages(pod: Pod, given: Given) -> Iterator[str]:
                 "it ends"
             )
         told = environment(container)
+        drains = [told[name] for name in given["drain"] if name in told]
         drain = number(get(before, "sleep", "seconds")) + sum(
-            number(told.get(name)) for name in given["drain"]
+            map(number, drains or [told.get(given["request"])])
         )
         if seconds <= drain:
             yield (
@@ -39,7 +49,8 @@ def _messages(pod: Pod, given: Given) -> Iterator[str]:
 RULE = Rule(
     name="graceful-shutdown",
     title="Model servers drain before they go",
-    description="Model servers have a preStop hook, and a grace period longer than their drain.",
+    description="Model servers, and what holds their requests, have a preStop hook, and a grace "
+    "period longer than their drain.",
     severity="high",
     remediation="Set lifecycle.preStop, and terminationGracePeriodSeconds above what preStop and "
     "the drain take together.",
@@ -50,11 +61,18 @@ RULE = Rule(
     check=of_pods(_messages),
     knobs={
         "model_server": MODEL_SERVER_KNOB,
+        "beside": beside(ACTIVATOR),
         "drain": {
             "type": "array",
             "items": {"type": "string"},
             "default": ["DRAIN_SECONDS", "GRACE_SECONDS"],
             "description": "variables of a container whose seconds add up to its drain",
+        },
+        "request": {
+            "type": "string",
+            "default": "REQUEST_SECONDS",
+            "description": "the variable that says how long a request takes at most: the drain of "
+            "a container that has none of those",
         },
     },
 )

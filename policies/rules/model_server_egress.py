@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from engine.pods import MODEL_SERVER_KNOB, pods, selects
+from engine.pods import ACTIVATOR, COMPARER, MODEL_SERVER_KNOB, beside, pods, selects
 from engine.resource import Resource
 from engine.rule import Given, Rule, of_each, some
 from engine.values import get, items, texts
@@ -12,7 +12,7 @@ from engine.workloads import pod_labels, replicated
 
 
 def _messages(workload: Resource, stack: Sequence[Resource], given: Given) -> Iterator[str]:
-    if not any(pod.labelled(given["model_server"]) for pod in pods(workload)):
+    if not any(pod.serves(given) for pod in pods(workload)):
         return
     mine = pod_labels(workload)
 
@@ -37,11 +37,12 @@ def _messages(workload: Resource, stack: Sequence[Resource], given: Given) -> It
 RULE = Rule(
     name="model-server-egress",
     title="Model servers call whom they need",
-    description="Model servers have a NetworkPolicy that bounds whom they may call.",
+    description="Model servers, and what holds or copies their requests, have a NetworkPolicy that "
+    "bounds whom they may call.",
     severity="high",
     remediation="Make a NetworkPolicy with policyTypes: [Egress] that lets them reach the name "
     "server and where their models lie.",
     references=("https://kubernetes.io/docs/concepts/services-networking/network-policies/",),
     stack_check=of_each(replicated, _messages),
-    knobs={"model_server": MODEL_SERVER_KNOB},
+    knobs={"model_server": MODEL_SERVER_KNOB, "beside": beside(ACTIVATOR, COMPARER)},
 )

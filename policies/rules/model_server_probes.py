@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from engine.pods import MODEL_SERVER_KNOB, Container, of_containers
+from engine.pods import ACTIVATOR, COMPARER, MODEL_SERVER_KNOB, Container, beside, of_containers
 from engine.rule import Given, Rule
 from engine.values import mapping
 
@@ -12,7 +12,7 @@ _HOW = ("httpGet", "grpc", "tcpSocket", "exec")
 
 
 def _messages(container: Container, given: Given) -> Iterator[str]:
-    if container.kind != "containers" or not container.pod.labelled(given["model_server"]):
+    if container.kind != "containers" or not container.pod.serves(given):
         return
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
         if not any(mapping(container.spec, probe).get(how) is not None for how in _HOW):
@@ -22,7 +22,8 @@ def _messages(container: Container, given: Given) -> Iterator[str]:
 RULE = Rule(
     name="model-server-probes",
     title="All three probes on model servers",
-    description="Model servers have a startup, a liveness and a readiness probe.",
+    description="Model servers, and what holds or copies their requests, have a startup, a "
+    "liveness and a readiness probe.",
     severity="high",
     remediation="Set the probe. A model that loads for long needs the startup probe, or the "
     "liveness probe kills it before it is there.",
@@ -30,5 +31,5 @@ RULE = Rule(
         "https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-probes/",
     ),
     check=of_containers(_messages),
-    knobs={"model_server": MODEL_SERVER_KNOB},
+    knobs={"model_server": MODEL_SERVER_KNOB, "beside": beside(ACTIVATOR, COMPARER)},
 )

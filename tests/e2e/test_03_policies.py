@@ -110,6 +110,7 @@ def test_the_project_itself_passes_as_pulumi_sees_it(pulumi: Pulumi, tmp_path: P
         ({"image-digits": "advisory"}, "there is no policy image-digits"),
         ({"image-digest": {"by_tagg": []}}, "image-digest: there is no knob by_tagg"),
         ({"image-digest": {"by_tag": "all"}}, "by_tag"),
+        ({"all": {"enforcementLevel": "advisory", "by_tag": []}}, "all: there is no knob by_tag"),
     ],
 )
 def test_an_unknown_name_in_a_configuration_fails_the_run(

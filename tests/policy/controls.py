@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -19,20 +20,44 @@ def kind(*kinds: str) -> Callable[[Resource], bool]:
     return lambda each: each.kubernetes(*kinds)
 
 
-def server(resource: Resource) -> bool:
-    """A model server."""
-    labels = (resource.props.get("metadata") or {}).get("labels") or {}
-    return resource.kind == "Deployment" and (
-        labels.get("app.kubernetes.io/component") == "model-server"
+def component(name: str) -> Callable[[Resource], bool]:
+    """A Deployment whose pods are that part of Slipway."""
+
+    def there(resource: Resource) -> bool:
+        labels = (resource.props.get("metadata") or {}).get("labels") or {}
+        own = labels.get("app.kubernetes.io/component") == name
+        return resource.kind == "Deployment" and own
+
+    return there
+
+
+server, activator, comparer = map(component, ("model-server", "activator", "shadow-comparer"))
+
+
+def answers(resource: Resource) -> bool:
+    """What must lose no request."""
+    return server(resource) or activator(resource)
+
+
+def passed(resource: Resource) -> bool:
+    """What requests for models pass."""
+    return answers(resource) or comparer(resource)
+
+
+def guards(resource: Resource) -> bool:
+    """The NetworkPolicy of what requests for models pass."""
+    return resource.kind == "NetworkPolicy" and (
+        re.search(r"-v\d+-policy$|-comparer-policy$|^activator-policy$", resource.name) is not None
     )
+
+
+def awake(resource: Resource) -> bool:
+    """The autoscaler of what never sleeps, by requests."""
+    return resource.kind == "ScaledObject" and not resource.name.startswith("night-")
 
 
 def called(kind_: str, name: str) -> Callable[[Resource], bool]:
     return lambda each: each.kind == kind_ and each.name == name
-
-
-def of_server(kind_: str) -> Callable[[Resource], bool]:
-    return lambda each: each.kind == kind_ and "-v" in each.name
 
 
 def without_token(resource: Resource) -> bool:
@@ -97,13 +122,15 @@ CONTROLS: list[Control] = [
         for control in in_containers("container-resources", "resources", what, which)
     ],
     *[
-        lost("model-server-probes", server, *EVERY, probe)
+        lost("model-server-probes", passed, *EVERY, probe)
         for probe in ("startupProbe", "livenessProbe", "readinessProbe")
     ],
-    lost("graceful-shutdown", server, *EVERY, "lifecycle", "preStop"),
-    lost("graceful-shutdown", server, *POD, "terminationGracePeriodSeconds"),
+    lost("graceful-shutdown", answers, *EVERY, "lifecycle", "preStop"),
+    lost("graceful-shutdown", answers, *POD, "terminationGracePeriodSeconds"),
     lost("graceful-shutdown", server, *POD, "terminationGracePeriodSeconds", to=40),
-    lost("graceful-shutdown", server, *EVERY, "lifecycle", "preStop", "sleep", "seconds", to=60),
+    lost("graceful-shutdown", activator, *POD, "terminationGracePeriodSeconds", to=35),
+    lost("graceful-shutdown", activator, *EVERY, "env", "name=REQUEST_SECONDS", "value", to="60"),
+    lost("graceful-shutdown", answers, *EVERY, "lifecycle", "preStop", "sleep", "seconds", to=60),
     *in_containers("run-as-non-root", CONTEXT, "runAsNonRoot", to=False),
     lost("run-as-non-root", makes_pods, *POD, CONTEXT, "runAsUser", to=0),
     *in_containers("read-only-root-filesystem", CONTEXT, "readOnlyRootFilesystem"),
@@ -177,11 +204,18 @@ CONTROLS: list[Control] = [
         for path, to in (
             ((), REMOVED),
             (("spec", "policyTypes"), ["Egress"]),
-            (("spec", "ingress"), [{}]),
             (("spec", "podSelector"), {"matchLabels": {"app": "one"}}),
             (("metadata", "namespace"), "elsewhere"),
         )
     ],
+    # That of `models` would let everybody in to the servers too, which another rule says as well.
+    lost(
+        "default-deny-network-policy",
+        lambda each: re.search("(?<!models)-default-deny$", each.name) is not None,
+        "spec",
+        "ingress",
+        to=[{}],
+    ),
     lost(
         "load-balancers",
         called("Release", "mesh-istio-ingress"),
@@ -224,12 +258,17 @@ CONTROLS: list[Control] = [
     lost("replicas", kind("HorizontalPodAutoscaler"), "spec", "minReplicas", to=1),
     lost("replicas", kind("HorizontalPodAutoscaler"), "spec", "minReplicas"),
     lost("replicas", kind("HorizontalPodAutoscaler")),
-    lost("replicas", kind("ScaledObject"), "spec", "minReplicaCount", to=1),
+    lost("replicas", awake, "spec", "minReplicaCount", to=1),
+    # It would sleep, and is not listed.
+    lost("replicas", awake, "spec", "minReplicaCount", to=0),
+    lost("replicas", awake, "spec", "minReplicaCount"),
     lost("replicas", kind("ScaledObject")),
-    lost("pod-anti-affinity", server, *POD, "affinity"),
+    lost("replicas", activator, "spec", "replicas", to=1),
+    lost("replicas", activator, "spec", "replicas"),
+    lost("pod-anti-affinity", answers, *POD, "affinity"),
     lost(
         "pod-anti-affinity",
-        server,
+        answers,
         *POD,
         "affinity",
         "podAntiAffinity",
@@ -241,7 +280,7 @@ CONTROLS: list[Control] = [
     ),
     lost(
         "pod-anti-affinity",
-        server,
+        answers,
         *POD,
         "affinity",
         "podAntiAffinity",
@@ -304,7 +343,7 @@ CONTROLS: list[Control] = [
     *[
         lost(
             "model-server-egress",
-            lambda each: each.kind == "NetworkPolicy" and "-v" in each.name,
+            guards,
             *path,
             to=to,
         )
@@ -312,6 +351,16 @@ CONTROLS: list[Control] = [
             ((), REMOVED),
             (("spec", "policyTypes"), ["Ingress"]),
             (("spec", "egress"), [{}]),
+        )
+    ],
+    *[
+        lost("model-server-ingress", guards, "spec", "ingress", *path, to=to)
+        for path, to in (
+            ((), [{}]),
+            (("*", "from"), REMOVED),
+            (("*", "from"), []),
+            (("*", "from", 0), {"namespaceSelector": {}}),
+            (("*", "from", 0), {"ipBlock": {"cidr": "0.0.0.0/0"}}),
         )
     ],
     *in_containers(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import check
 from engine.rule import Rule
 from rules import ALL
 from tests.conftest import ROOT
@@ -29,6 +31,18 @@ def test_the_pack_passes_on_dev(dev: stacks.Stack) -> None:
 
 def test_a_stack_in_production_lacks_tls_alone(prod: stacks.Stack) -> None:
     verdict = stacks.judge(prod, stacks.configuration("prod"))
+    assert {rule for rule, _, _ in verdict.violations} == {"public-tls"}, sorted(verdict.violations)
+    assert not verdict.undecided
+
+
+def test_in_production_who_may_sleep_is_listed(asleep: stacks.Stack) -> None:
+    knobs = stacks.configuration("prod")
+    said = {each for each in stacks.judge(asleep, knobs).violations if each[0] != "public-tls"}
+    line = "models/night-v1: has 0 replicas at least (needed: 2)"
+    remedy = "; if it is to sleep, list it in the knob may_sleep"
+    assert said == {("replicas", "night-v1-deployment", line + remedy)}
+    knobs["replicas"]["may_sleep"] = ["models/night-*"]
+    verdict = stacks.judge(asleep, knobs)
     assert {rule for rule, _, _ in verdict.violations} == {"public-tls"}, sorted(verdict.violations)
     assert not verdict.undecided
 
@@ -60,6 +74,47 @@ def test_a_configuration_names_what_there_is(environment: str) -> None:
     for name, knobs in told.items():
         assert name in stacks.RULES
         assert set(knobs) - {"enforcementLevel"} <= set(stacks.RULES[name].knobs), name
+
+
+LEVELS = "(advisory, mandatory, disabled)"
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"image-digst": {"by_tag": []}}, ["there is no policy image-digst"]),
+        (
+            {"image-digest": {"by_tagg": []}},
+            ["image-digest: there is no knob by_tagg (there: by_tag)"],
+        ),
+        ({"seccomp-profile": {"on": 1}}, ["seccomp-profile: there is no knob on (there: none)"]),
+        (
+            {"all": {"by_tag": []}},
+            ["all: there is no knob by_tag (there: none)", f"all: null is no level {LEVELS}"],
+        ),
+        ({"replicas": "strict"}, [f'replicas: "strict" is no level {LEVELS}']),
+        ([], ["is no object of rules"]),
+        ({"all": "advisory", "replicas": {"single": []}}, []),
+    ],
+)
+def test_a_configuration_is_checked_without_pulumi(
+    told: object, said: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "told.json"
+    file.write_text(json.dumps(told))
+    assert check.main([str(ROOT / "policies/dev.json"), str(file)]) == bool(said)
+    assert capsys.readouterr().err.splitlines() == [f"{file}: {line}" for line in said]
+
+
+def test_a_file_that_is_no_configuration_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "told.json"
+    assert check.main([str(file)]) == 1
+    file.write_text("{")
+    assert check.main([str(file)]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.startswith(f"{file}: cannot be read: ") for line in lines] == [True, True]
 
 
 def test_an_unknown_knob_fails_by_name() -> None:
@@ -101,5 +156,6 @@ def test_no_rule_knows_pulumi() -> None:
 
 
 TEST_KNOBS = stacks.configuration("dev") | {
-    "image-registry": {"allowed": ["registry.test:5000", "docker.io", "registry.k8s.io"]}
+    "image-registry": {"allowed": ["registry.test:5000", "docker.io", "registry.k8s.io"]},
+    "replicas": stacks.configuration("dev")["replicas"] | {"may_sleep": ["models/night-*"]},
 }

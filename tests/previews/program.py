@@ -9,6 +9,7 @@ from pulumi_kubernetes import Provider
 from pulumi_kubernetes.core.v1 import Service
 
 import components as c
+from components.gateway_tracing import GatewayTracing, GatewayTracingArgs
 from settings import SettingsError, parse
 
 config = pulumi.Config("slipway")
@@ -47,8 +48,23 @@ if build:
         opts=pulumi.ResourceOptions(provider=provider),
     )
     image = made.status.apply(lambda _: f"registry.test/slipway@sha256:{str(build) * 64}")
+if stack.tracing.collector:
+    traces = GatewayTracingArgs(
+        "istio-ingress", stack.tracing.collector, stack.tracing.sample, after=()
+    )
+    GatewayTracing("mesh-tracing", traces, opts)
+scraper = c.scraper(stack, "monitoring")
+holding = c.ActivatorArgs(serving, image, scraper, stack.models)
+activator = c.Activator("activator", holding, opts) if holding.servers else None
 home = c.Surroundings(
-    serving, image, "http://mlflow", registry, c.scraper(stack, "monitoring"), "http://prometheus"
+    serving,
+    image,
+    "http://mlflow",
+    registry,
+    scraper,
+    "http://prometheus",
+    activator=activator,
+    tracing=stack.tracing,
 )
 edge = SimpleNamespace(gateway="istio-ingress/slipway", ingress_namespace="istio-ingress")
 for name, model in stack.models.items():

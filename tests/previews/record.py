@@ -1,9 +1,9 @@
 """Records what Pulumi prints of each case: `.venv/bin/python -m tests.previews.record [case …]`.
 
-It runs Pulumi itself, without a cluster. What differs from run to run and what nobody reads
-(times, places in the source, outputs) is left out, and so are the resources that stay as they are
-and are neither workloads nor their autoscalers, components nor routes. The case `policy` needs the
-package `pulumi-policy`.
+It runs Pulumi itself, without a cluster, in the environment of `make env`. What differs from run
+to run and what nobody reads (times, places in the source, outputs) is left out, and so are the
+resources that stay as they are and are neither workloads nor their autoscalers, components nor
+routes. The case `policy` needs the package `pulumi-policy`.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ def churn(**keys: Any) -> dict[str, Any]:
 BASE = churn(stable=1, canary=TEN)
 BOTH = {"models": {**BASE["models"], "fraud": {**SIZE, "stable": 1}}}
 RATE = {"min": 2, "max": 4, "requests_per_second": 50}
+SLEEPY = RATE | {"min": 0, "cold_start": "90s"}
+AWAKE, ASLEEP = (churn(stable=1, canary=TEN, scaling=scaling) for scaling in (RATE, SLEEPY))
+COLLECTOR = "http://collector.observability.svc:4318"
 # Case -> the values that are deployed (None: nothing is), and the values that are previewed.
 CASES: dict[str, tuple[dict[str, Any] | None, dict[str, Any]]] = {
     "first": (None, BASE),
@@ -46,6 +49,18 @@ CASES: dict[str, tuple[dict[str, Any] | None, dict[str, Any]]] = {
     "scaling": (BASE, churn(stable=1, canary=TEN, scaling={"min": 3, "max": 8, "cpu": 60})),
     "floor": (BASE, churn(stable=1, canary=TEN, floors={2: 4})),
     "keda": (BASE, churn(stable=1, canary=TEN, scaling=RATE)),
+    "sleep": (AWAKE, ASLEEP),
+    "wake": (ASLEEP, AWAKE),
+    "sleep-floor": (ASLEEP, churn(stable=1, canary=TEN, scaling=SLEEPY, floors={1: 1, 2: 1})),
+    "cold-start": (
+        ASLEEP,
+        churn(stable=1, canary=TEN, scaling=SLEEPY | {"cold_start": "2m", "idle": "15m"}),
+    ),
+    "new-sleeper": (
+        BASE,
+        {"models": {**BASE["models"], "night": {**SIZE, "stable": 1, "scaling": SLEEPY}}},
+    ),
+    "traces": (BASE, {**BASE, "tracing": {"endpoint": COLLECTOR, "sample": 5}}),
     "shadow": (BASE, churn(stable=1, canary=TEN, shadow={"version": 3, "percent": 50})),
     "new-model": (BASE, BOTH),
     "volume-deleted": (BASE, {**BASE, "test-bucket": False}),
@@ -115,7 +130,9 @@ class Recorder:
         self.folder = home / "project"
         self.folder.mkdir()
         (home / "state").mkdir()
-        outer = {k: v for k, v in os.environ.items() if not k.startswith("PULUMI_")}
+        # A provider that is told of a cluster writes no manifests.
+        told = ("PULUMI_", "KUBECONFIG")
+        outer = {k: v for k, v in os.environ.items() if not k.startswith(told)}
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
         self.environment = outer | {
             "PATH": f"{ROOT}/.slipway/bin{os.pathsep}{outer['PATH']}",

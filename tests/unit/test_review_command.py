@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +63,20 @@ def review(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         env=environment,
         capture_output=True,
         text=True,
+    )
+
+
+def test_a_configuration_that_names_what_there_is_not_is_bad_input(project: Path) -> None:
+    leave_out = shutil.ignore_patterns(".venv", "__pycache__")
+    shutil.copytree(PROJECT / "policies", project / "policies", ignore=leave_out)
+    (project / "policies/dev.json").write_text(
+        json.dumps({"image-digst": {"by_tag": []}, "replicas": {"n": 1}})
+    )
+    done = review(project, "preview", "--stack", "dev")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "slipway: policies/dev.json: there is no policy image-digst; policies/dev.json: replicas: "
+        "there is no knob n (there: minimum, single, may_sleep)\n"
     )
 
 
