@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from local.instance import cache_dir
+from tests import rendered
 from tests.conftest import ROOT
 from tests.policy import stacks
-from tests.policy.conftest import render
 
 PACK = ROOT / "policies"
 Pulumi = Callable[..., subprocess.CompletedProcess[str]]
@@ -95,7 +95,9 @@ def test_an_update_decides_it_and_an_export_is_analyzed(pulumi: Pulumi, tmp_path
 
 def test_the_project_itself_passes_as_pulumi_sees_it(pulumi: Pulumi, tmp_path: Path) -> None:
     export = tmp_path / "dev.json"
-    export.write_text(json.dumps(stacks.export(render(**stacks.dev_configuration()))))
+    export.write_text(
+        json.dumps(stacks.export(stacks.of_program(rendered.render(**rendered.dev()))))
+    )
     pack = ("--policy-pack", str(PACK), "--policy-pack-config", str(PACK / "dev.json"))
     done = pulumi("policy", "analyze", "--file", str(export), *pack, PULUMI_BACKEND_URL="")
     assert done.returncode == 0, done.stdout
