@@ -162,14 +162,9 @@ def pip_audit(requirements: str) -> list[Finding]:
     pins = {
         line.split("==")[0].split("[")[0]
         for line in (ROOT / requirements).read_text().splitlines()
-        if "==" in line and line[0].isalnum() and not _elsewhere(line)
+        if "==" in line and line[0].isalnum()
     }
     return of_pip_audit(_json("pip-audit", command, (0, 1)), requirements, pins)
-
-
-def _elsewhere(line: str) -> bool:
-    """Whether the pin is for another system: the project's files are made for this one alone."""
-    return ";" in line and "win32" in line and "!=" not in line
 
 
 def of_pip_audit(answer: Any, place: str, packages: Collection[str]) -> list[Finding]:
