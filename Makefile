@@ -5,7 +5,7 @@ VENV = .venv/bin
 # Two at a time, for none of them knows another; end to end there is one cluster, and one order.
 TESTS = tests/unit tests/program tests/policy serving_image/tests
 
-.PHONY: help preview drift apply smoke test-quick up down env test check policies bench bench-updates \
+.PHONY: help preview drift apply smoke test-quick up down env test check audit policies bench bench-updates \
 	tools status
 help:
 	@echo 'make up                          everything: tools, one-machine Kubernetes, pulumi up, predictions'
@@ -14,7 +14,8 @@ help:
 	@echo 'eval "$$(make -s env)"            gives this shell pulumi and kubectl'
 	@echo 'make test                        every test, end to end too; does not touch a running `make up`'
 	@echo 'make test-quick                  the tests that need no cluster'
-	@echo 'make check                       format, lint, types, workflows, configurations of policies'
+	@echo 'make check                       format, lint, types, workflows, configurations of policies, scanners'
+	@echo 'make audit                       known vulnerabilities of what is pinned, asked of PyPI'
 	@echo 'make preview STACK=…             what an update would do, said for a person'
 	@echo 'make apply STACK=… PLAN=…        an update held to the plan that `make preview PLAN=…` saved'
 	@echo 'make smoke STACK=…               predictions through the stack'
@@ -34,6 +35,11 @@ check: tools
 	@$(VENV)/ruff format --check . && $(VENV)/ruff check . && $(VENV)/mypy
 	@.slipway/bin/actionlint -shellcheck= -pyflakes=
 	@$(VENV)/python policies/check.py policies/*.json
+	@$(VENV)/python -m hardening scan
+
+# Known vulnerabilities of the pinned packages, as PyPI knows them today.
+audit: tools
+	@$(VENV)/python -m hardening audit
 
 # What an update would do, or what has changed without one. STACK=… (by default the selected one),
 # ALL=1 for every line; for a CI job MARKDOWN=… (a comment) and PLAN=… (for `make apply`).

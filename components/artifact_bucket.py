@@ -28,7 +28,8 @@ class BucketKeys:
 class ArtifactBucketArgs:
     """What the bucket needs.
 
-    namespace: where it runs; only the tracking server of that namespace may reach it.
+    namespace: where it runs; only the tracking server of that namespace may reach it, and it
+        reaches nobody.
     keys: its credentials. bucket: its name, and the size of its volume. image: of versitygw.
     storage_class: of the volume; None means the cluster's default.
     """
@@ -96,7 +97,8 @@ class ArtifactBucket(pulumi.ComponentResource):
                 manifests.selector(),
                 manifests.PORT,
                 [network.pods(mlflow.selector(), args.namespace)],
-            ),
+            )
+            | network.nowhere(),
             opts=child(self),
         )
         deployment = Deployment(

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_kubernetes.batch.v1 import Job
 from pulumi_kubernetes.core.v1 import ConfigMap, ServiceAccount
+from pulumi_kubernetes.networking.v1 import NetworkPolicy
 
-from .manifests import common
+from .manifests import common, network
 from .manifests import mlflow as manifests
 from .options import child
 
@@ -20,8 +21,9 @@ DEMO_VERSIONS = {"churn": (1, 2)}
 class TrainingJobArgs:
     """What the training needs.
 
-    namespace: where it runs. image: one with the libraries. script: the text of the program.
-    tracking_uri: the MLflow to register at. model: the name to register under.
+    namespace: where it runs, beside MLflow, which is all that it reaches. image: one with the
+    libraries. script: the text of the program. tracking_uri: the MLflow to register at. model: the
+    name to register under.
     """
 
     namespace: pulumi.Input[str]
@@ -56,6 +58,20 @@ class TrainingJob(pulumi.ComponentResource):
             automount_service_account_token=False,
             opts=child(self),
         )
+        policy = NetworkPolicy(
+            f"{name}-policy",
+            metadata=metadata,
+            spec=network.ingress(manifests.training_selector(), manifests.PORT, [])
+            | network.egress(
+                [
+                    {
+                        "to": [network.pods(manifests.selector(), args.namespace)],
+                        "ports": [network.tcp(manifests.PORT)],
+                    }
+                ]
+            ),
+            opts=child(self),
+        )
         Job(
             f"{name}-job",
             # One that failed is replaced by the next update, rather than waited for once more.
@@ -64,7 +80,7 @@ class TrainingJob(pulumi.ComponentResource):
                 args.image, args.script, manifests.TRAINING, args.tracking_uri, args.model
             ),
             opts=pulumi.ResourceOptions.merge(
-                child(self, [script, account], timeout="10m"),
+                child(self, [script, account, policy], timeout="10m"),
                 pulumi.ResourceOptions(replace_on_changes=["spec"]),
             ),
         )

@@ -18,6 +18,7 @@ PULUMI_VERSION = "3.259.0"
 ISTIO_VERSION = "1.31.1"
 ACTIONLINT_VERSION = "1.7.12"
 ALERTMANAGER_VERSION = "0.33.0"
+KUBE_SCORE_VERSION = "1.20.0"
 KUBE_STATE_METRICS_VERSION = "2.18.0"
 KEDA_VERSION = "2.21.0"
 PROMETHEUS_VERSION = "3.13.0"
@@ -189,6 +190,7 @@ def _shared_tools() -> list[Tool]:
     """What every cluster needs, and `make check`."""
     return [
         go_tool("actionlint", ACTIONLINT_VERSION, ("actionlint",)),
+        go_tool("kube-score", KUBE_SCORE_VERSION, ("kube-score",)),
         go_tool(
             "pulumi-resource-kubernetes",
             "4.25.0",

@@ -124,6 +124,11 @@ def deployment(template_pod: Manifest) -> Manifest:
     )
 
 
+def training_selector() -> dict[str, str]:
+    """The labels that pick the training Job's pod."""
+    return common.selector(TRAINING, TRAINING)
+
+
 def training_labels() -> dict[str, str]:
     """The labels of the training Job and its pod."""
     return common.labels(TRAINING, TRAINING, "training")

@@ -52,6 +52,11 @@ def egress(rules: Sequence[Manifest]) -> Manifest:
     return {"policyTypes": ["Ingress", "Egress"], "egress": [name_server, *rules]}
 
 
+def nowhere() -> Manifest:
+    """The part of a policy's spec that lets pods out to nothing at all, not even a name server."""
+    return {"policyTypes": ["Ingress", "Egress"], "egress": []}
+
+
 def tcp(port: int) -> Manifest:
     """A TCP port in a rule."""
     return {"protocol": "TCP", "port": port}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -21,8 +23,16 @@ def policies(rules: Sequence[Rule]) -> list[pp.Policy]:
     """Pulumi's policies of these rules. From here on, a configuration that names what there is not
     fails the run.
     """
+    _write_at_once()
     _refuse_unknown_names(rules)
     return [_policy(rule) for rule in rules]
+
+
+def _write_at_once() -> None:
+    # The library prints its port and leaves it in a buffer (where PYTHONUNBUFFERED is not set),
+    # for which Pulumi then waits without end.
+    raw = open(sys.stdout.fileno(), "wb", buffering=0, closefd=False)  # noqa: SIM115
+    sys.stdout = io.TextIOWrapper(raw, write_through=True)
 
 
 def _policy(rule: Rule) -> pp.Policy:

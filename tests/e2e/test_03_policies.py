@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from local.instance import cache_dir
+from tests import rendered
 from tests.conftest import ROOT
 from tests.policy import stacks
-from tests.policy.conftest import render
 
 PACK = ROOT / "policies"
 Pulumi = Callable[..., subprocess.CompletedProcess[str]]
@@ -27,7 +27,9 @@ def pulumi(tmp_path_factory: pytest.TempPathFactory) -> Pulumi:
     """Run pulumi on the other project, in a state of its own."""
     home = tmp_path_factory.mktemp("elsewhere")
     (home / "state").mkdir()
-    env = os.environ | {
+    # Where this is not set, a pack may keep Pulumi waiting for its port without end.
+    outer = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    env = outer | {
         "PATH": f"{ROOT / '.slipway/bin'}:{ROOT / '.venv/bin'}:{os.environ['PATH']}",
         "PULUMI_HOME": str(cache_dir() / "pulumi"),
         "PULUMI_BACKEND_URL": f"file://{home / 'state'}",
@@ -95,7 +97,9 @@ def test_an_update_decides_it_and_an_export_is_analyzed(pulumi: Pulumi, tmp_path
 
 def test_the_project_itself_passes_as_pulumi_sees_it(pulumi: Pulumi, tmp_path: Path) -> None:
     export = tmp_path / "dev.json"
-    export.write_text(json.dumps(stacks.export(render(**stacks.dev_configuration()))))
+    export.write_text(
+        json.dumps(stacks.export(stacks.of_program(rendered.render(**rendered.dev()))))
+    )
     pack = ("--policy-pack", str(PACK), "--policy-pack-config", str(PACK / "dev.json"))
     done = pulumi("policy", "analyze", "--file", str(export), *pack, PULUMI_BACKEND_URL="")
     assert done.returncode == 0, done.stdout

@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import yaml
-
 from engine.resource import Resource
 from engine.rule import Undecided, Violation
 from engine.values import Unknown
@@ -32,16 +30,6 @@ def of_program(program: Program, stack: str = "dev") -> Stack:
         )
         for each in program.resources.values()
     ]
-
-
-def dev_configuration() -> dict[str, Any]:
-    """The configuration of stack dev, as it stands in its file."""
-    stored = yaml.safe_load((ROOT / "Pulumi.dev.yaml").read_text())["config"]
-    return {
-        key.partition(":")[2]: value if isinstance(value, str) else json.dumps(value)
-        for key, value in stored.items()
-        if key.startswith("slipway:")
-    }
 
 
 def configuration(environment: str) -> dict[str, dict[str, Any]]:

@@ -112,6 +112,7 @@ DEMO = {
     ("TrainingJob", "demo"),
     ("ConfigMap", "demo-script"),
     ("ServiceAccount", "demo-account"),
+    ("NetworkPolicy", "demo-policy"),
     ("Job", "demo-job"),
 }
 

@@ -191,6 +191,11 @@ def test_no_peer_is_nobody() -> None:
     assert network.ingress({"a": "b"}, 80, [])["ingress"] == []
 
 
+def test_nowhere_is_no_rule_at_all() -> None:
+    # One empty rule would mean everywhere.
+    assert network.nowhere() == {"policyTypes": ["Ingress", "Egress"], "egress": []}
+
+
 @given(st.integers(0, 100))
 def test_weights_add_up(weight: int) -> None:
     spec = route.virtual_service("churn", "g", "stable", "canary", Canary(version=2, weight=weight))
