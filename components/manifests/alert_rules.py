@@ -70,6 +70,7 @@ def groups(models: Mapping[str, Model], alerts: Alerts, jobs: Sequence[str]) -> 
         _alert("ModelServerDown", "critical", f"{_server_down()} and {_ROUTED}", "5m"),
         _alert("ModelServerDown", "warning", f"{_server_down()} unless {_ROUTED}", "5m"),
         _alert("ModelServerRestarting", "warning", _restarting()),
+        _alert("ModelNotWaking", "critical", _not_waking()),
         _alert("ModelCanaryStuck", "warning", _canary_stuck(models, alerts)),
         _alert("ModelAtMaxReplicas", "warning", _at_max(), "15m"),
         _alert("ModelTrafficStopped", "warning", _traffic_stopped(models), "5m"),
@@ -147,6 +148,16 @@ def _restarting() -> str:
     only = f'{{{_SERVERS}, pod=~"{_OF_POD}"}}'
     restarts = f"increase(kube_pod_container_status_restarts_total{only}[15m])"
     return f"sum by (model_name, model_version) ({_named(restarts, 'pod', _OF_POD)}) >= 2"
+
+
+def _not_waking() -> str:
+    """Requests that the activator answered itself, for want of a server within `cold_start`.
+
+    Nobody else tells of a version that hardly anybody asks for: once the requests are over, its
+    Deployment wants no pod any more.
+    """
+    expired = 'increase(activator_requests_total{result="expired"}[15m])'
+    return f"sum by (model_name, model_version) ({expired}) > 0"
 
 
 def _canary_stuck(models: Mapping[str, Model], alerts: Alerts) -> str:

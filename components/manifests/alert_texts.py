@@ -50,6 +50,11 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "Containers of this version end and are started again. Requests they held were lost or "
         "asked for again. Look first at why the last one ended: out of memory, or a failed probe.",
     ),
+    "ModelNotWaking": (
+        f'{_SERVER}: {{{{ printf "%.0f" $value }}}} requests waited in vain for a pod',
+        "The version sleeps, requests came, and no pod was ready within its cold_start: they were "
+        "answered with 503, in the last 15 minutes. Look first at its pods' events, and at KEDA.",
+    ),
     "ModelCanaryStuck": (
         f"{_MODEL}: two versions share the requests, and the smaller share has long been "
         "{{ $value }} %",

@@ -72,12 +72,14 @@ OF_MONITORING = {
 }
 OF_RUNBOOKS = {
     "ALERTS",
+    "activator_wait_seconds_bucket",
     "container_memory_working_set_bytes",
     "model_active_requests",
     "prometheus_notifications_errors_total",
     "prometheus_tsdb_storage_blocks_bytes",
 }
-SCRAPED = OF_SERVERS | OF_DRIFT | OF_GATEWAY | OF_CLUSTER | OF_MONITORING
+OF_ACTIVATOR = {"activator_requests_total"}
+SCRAPED = OF_SERVERS | OF_ACTIVATOR | OF_DRIFT | OF_GATEWAY | OF_CLUSTER | OF_MONITORING
 
 
 def stack(alerts: dict[str, Any] | None = None, **models: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ def cases() -> list[Case]:
     return [
         *_server_down(),
         *_restarting(),
+        *_not_waking(),
         *_canary_stuck(),
         *_at_max(),
         *_traffic_stopped(),
@@ -113,6 +114,26 @@ def _restarting() -> list[Case]:
         case("one", "0x4 1x20", "7x20"),
         case("two long ago", "0 1 2x20", "7x20"),
         case("a comparer's", "0x4 1x4 2x20", pod="churn-comparer-7f9c4d5b8c"),
+    ]
+
+
+def _not_waking() -> list[Case]:
+    def case(name: str, *over: str, result: str = "expired", fires: bool = False) -> Case:
+        of = f'model_name="churn", model_version="2", result="{result}"'
+        series = {
+            f'activator_requests_total{{{of}, pod="activator-{number}"}}': values
+            for number, values in enumerate(over)
+        }
+        fired: list[Fired] = [(_CHURN_2, "churn version 2: 2 requests waited in vain for a pod")]
+        return Case("ModelNotWaking", name, series, "15m", fired * fires, evaluated="15m")
+
+    return [
+        case("two of one activator", "0x4 2x20", fires=True),
+        case("one each of both", "0x4 1x20", "3x7 4x20", fires=True),
+        case("none", "7x20", "0x20"),
+        case("long ago", "0 2x20"),
+        case("answered", "0x4 2x20", result="answered"),
+        case("handed over", "0x4 2x20", result="handed_over"),
     ]
 
 
