@@ -43,14 +43,15 @@ class Wanted:
 
     stack: empty for the one that is selected. packs: directories of policy packs. configs: a file
     of configuration for each; where none is given, the `<stack>.json` in each, if all have one.
-    plan: where to save the plan that an update can be held to. drift: not what an update would
-    change, but what somebody else has.
+    plan: where to save the plan that an update can be held to. file: a configuration to take
+    instead of the stack's. drift: not what an update would change, but what somebody else has.
     """
 
     stack: str = ""
     packs: Sequence[Path] = ()
     configs: Sequence[Path] = ()
     plan: Path | None = None
+    file: Path | None = None
     drift: bool = False
 
 
@@ -79,6 +80,8 @@ def run(wanted: Wanted, tell: Tell, directory: Path = Path()) -> tuple[str, Prev
             command += ["--policy-pack", str(pack)]
         for config in configs:
             command += ["--policy-pack-config", str(config)]
+        if wanted.file:
+            command += ["--config-file", str(wanted.file.resolve())]
         if wanted.plan:
             command += ["--save-plan", str(wanted.plan.resolve())]
         watch = _Watch(log)

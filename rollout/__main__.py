@@ -26,6 +26,7 @@ from rollout.commands import (
     log,
     no_rollout_under_way,
     nothing_else_to_deploy,
+    policies_let_it_be,
     retire_last,
     take_up,
 )
@@ -100,15 +101,30 @@ _NAME = click.argument("name", metavar="MODEL")
 @click.option("--force", is_flag=True, help="Release although the signatures are not compatible.")
 @click.option("--run", "go_on", is_flag=True, help="Go on with all steps, as `run` does.")
 @click.option("--no-forecast", is_flag=True, help="Do not say beforehand how long it may take.")
+@click.option(
+    "--policy-pack",
+    "packs",
+    multiple=True,
+    envvar="SLIPWAY_POLICY_PACK",
+    show_envvar=True,
+    type=click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path),
+    help="A directory with a policy pack, which may refuse it; its `<stack>.json` configures it.",
+)
 @click.pass_obj
 def release(
-    session: Session, name: str, version: str, force: bool, go_on: bool, no_forecast: bool
+    session: Session,
+    name: str,
+    version: str,
+    force: bool,
+    go_on: bool,
+    no_forecast: bool,
+    packs: tuple[Path, ...],
 ) -> None:
     """Make a version of MODEL the canary, at the first step's weight.
 
     An alias such as @challenger is resolved to its version. Everything that could stop it is asked
     first: is the version registered, whole, compatible with the stable one; is there evidence to
-    go by.
+    go by; do the policies, where packs are given, let it be.
     """
     model_of(session.settings, name)
     with session.driver(name, Progress()) as make:
@@ -131,6 +147,7 @@ def release(
         )
         for entry in beginning.planned:
             session.stack.check_roles(name, entry)
+        policies_let_it_be(session, name, beginning, packs)
         retire_last(session, name, make)
         for line in beginning.lines:
             click.echo(f"  {line}")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import click
 
 from rollout import plan
+from rollout.adapters import configuration, policies
 from rollout.adapters.store import LeaseHeldError
 from rollout.driver import Driver
 from rollout.journal import Rollout
-from rollout.release import RefusedError, begin, model_of
+from rollout.release import Beginning, RefusedError, begin, model_of
 from rollout.session import Session, owner
 from rollout.views.summary import clean
 
@@ -64,6 +66,24 @@ def nothing_else_to_deploy(session: Session) -> None:
             f"stack {session.stack.name}: has changes that are not deployed, which a rollout's "
             f"update would take with it; run `pulumi up` first:{listed}{more}"
         )
+
+
+def policies_let_it_be(
+    session: Session, name: str, beginning: Beginning, packs: Sequence[Path]
+) -> None:
+    """Raise RefusedError if a mandatory policy has something against the first step. A rollback is
+    no policy's to refuse, and the steps between change weights alone.
+    """
+    if not packs:
+        return
+    log(f"{name}: asking the policies …")
+    stack = session.stack
+    first = next(roles for roles in beginning.planned if roles.canary is not None)
+    text = configuration.with_roles(stack.text(), name, first)
+    found = policies.objections(session.directory, stack.name, text, packs)
+    if found:
+        listed = "".join(f"\n  {line}" for line in found)
+        raise RefusedError(f"{name}: policies refuse version {first.canary}:{listed}")
 
 
 def retire_last(session: Session, name: str, make: Callable[[], Driver]) -> None:
