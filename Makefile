@@ -18,11 +18,12 @@ help:
 	@echo 'make audit                       known vulnerabilities of what is pinned, asked of PyPI'
 	@echo 'make preview STACK=…             what an update would do, said for a person'
 	@echo 'make apply STACK=… PLAN=…        an update held to the plan that `make preview PLAN=…` saved'
-	@echo 'make smoke STACK=…               predictions through the stack'
+	@echo 'make smoke STACK=…               predictions through the stack, by docs/<model>-request.json'
 	@echo 'make drift STACK=…               what has changed behind the stack'
 	@echo 'make policies                    the environment that pulumi runs the policy pack in'
 	@echo 'make bench                       the serving runtime beside MLflow, MLServer, BentoML and the limit'
 	@echo 'make bench-updates               times a weight-only update, no-op updates and previews'
+	@echo 'make tools                       the tools and the environment alone'
 	@echo 'make status                      what runs'
 
 up down env tools status:

@@ -9,9 +9,10 @@ import sys
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
 
@@ -20,7 +21,8 @@ from local.instance import PROJECT
 
 REQUESTS = 300
 WORKERS = 4
-BODY = PROJECT / "docs/churn-request.json"
+# A request that a model can answer, where somebody has written one down.
+EXAMPLE = "docs/{model}-request.json"
 
 
 @dataclass
@@ -123,28 +125,50 @@ def table(tally: Tally) -> list[str]:
     return lines
 
 
-def run(outputs: dict[str, object], context: str) -> None:
-    """Send the requests to each deployed model that has an example body, and print the tables.
+def run(
+    outputs: Mapping[str, object], context: str, directory: Path = PROJECT, *, must: bool = False
+) -> None:
+    """Send the requests to each deployed model that has an example, and print the tables.
+
+    must: whether there has to be such a model.
 
     Raises:
-        UserError: the route does not answer, or some request failed.
+        UserError: the route does not answer, some request failed, or nothing could be tried.
     """
-    models = outputs.get("models") or {}
-    if not isinstance(models, dict) or "churn" not in models:
-        say("  no model churn in this stack: no requests sent")
+    models = outputs.get("models")
+    names = sorted(models) if isinstance(models, dict) else []
+    files = {name: directory / EXAMPLE.format(model=name) for name in names}
+    tried = [name for name in names if files[name].is_file()]
+    if not tried:
+        there = ", ".join(names) or "there is none"
+        example = EXAMPLE.format(model="<model>")
+        nothing = f"no model of this stack has an example request, {example} (models: {there})"
+        if must:
+            raise UserError(f"predictions: {nothing}, so nothing was tried")
+        say(f"  {nothing}: no requests sent")
         return
-    body = BODY.read_bytes()
-    json.loads(body)
+    failed = total = 0
     with gateway(outputs.get("gateway_url"), context) as base:
-        url = f"{base}/models/churn/invocations"
-        await_route(url, body)
-        tally = send(url, body)
-    say("")
-    say(f"  churn: {tally.total} predictions through {url}")
-    for line in table(tally):
-        say(line)
-    if tally.errors:
-        raise UserError(f"predictions: {sum(tally.errors.values())} of {tally.total} failed")
+        for name in tried:
+            body = files[name].read_bytes()
+            try:
+                json.loads(body)
+            except ValueError as error:
+                raise UserError(f"{files[name]}: is no JSON ({error})") from None
+            url = f"{base}/models/{name}/invocations"
+            await_route(url, body)
+            tally = send(url, body)
+            say("")
+            say(f"  {name}: {tally.total} predictions through {url}")
+            for line in table(tally):
+                say(line)
+            failed += sum(tally.errors.values())
+            total += tally.total
+    if failed:
+        raise UserError(f"predictions: {failed} of {total} failed")
+    if must and tried != names:
+        left = ", ".join(name for name in names if name not in tried)
+        say(f"  not tried, for want of an example request: {left}")
 
 
 @contextmanager
@@ -189,7 +213,7 @@ def main() -> None:
         if done.returncode:
             raise UserError(f"stack {sys.argv[1]}: {done.stderr.strip()}")
         found[name] = done.stdout
-    run(json.loads(found["outputs"]), found["context"].strip())
+    run(json.loads(found["outputs"]), found["context"].strip(), must=True)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,6 @@ from local import (
     node_files,
     pki,
     processes,
-    smoke,
     stack,
     toolkit,
 )
@@ -209,25 +208,6 @@ def test_an_existing_cluster_gets_a_stack_of_its_own(context: str, name: str) ->
     assert target.settings["registry"] == "registry.example/x"
     assert "KUBECONFIG" not in target.environment
     assert "DOCKER_CONFIG" not in target.environment
-
-
-@pytest.mark.parametrize(
-    ("values", "share", "expected"),
-    [([3.0], 0.95, 3.0), ([1.0, 2.0], 0.5, 1.0), ([float(n) for n in range(1, 101)], 0.95, 95.0)],
-)
-def test_quantile_is_the_nearest_rank(values: list[float], share: float, expected: float) -> None:
-    assert smoke.quantile(values, share) == expected
-
-
-def test_the_table_counts_every_request_and_names_the_failures() -> None:
-    tally = smoke.Tally()
-    tally.seconds["1"] = [0.010] * 90
-    tally.seconds["2"] = [0.020] * 9
-    tally.errors["2", "HTTP 500"] = 1
-    lines = smoke.table(tally)
-    assert lines[1].split() == ["1", "90", "90.0%", "0", "10.0", "ms", "10.0", "ms"]
-    assert lines[2].split() == ["2", "10", "10.0%", "1", "20.0", "ms", "20.0", "ms"]
-    assert lines[3].strip() == "version 2: 1 × HTTP 500"
 
 
 def test_seconds_are_shown_for_people() -> None:
