@@ -92,7 +92,10 @@ def run(wanted: Wanted, tell: Tell, directory: Path = Path()) -> tuple[str, Prev
             _known(complaint)
         events = read_events(log.read_text(errors="replace").splitlines()) if log.exists() else []
         failed = status not in (0, _DRIFTED if wanted.drift else 0)
-        return name, parse(text, events, failed=failed, said=complaint)
+        found = parse(text, events, failed=failed, said=complaint)
+        if wanted.drift and found.complete and not found.steps:
+            raise CommandError(f"{name}: nothing is deployed in this stack yet; `pulumi up` first")
+        return name, found
 
 
 def _standing(packs: Sequence[Path], stack: str, directory: Path) -> list[Path]:

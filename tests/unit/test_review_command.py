@@ -81,6 +81,11 @@ def test_a_configuration_that_names_what_there_is_not_is_bad_input(project: Path
 
 
 def test_a_preview_is_run_told_and_saved(project: Path) -> None:
+    # What is not there has not drifted, and that is no good news.
+    done = review(project, "drift")
+    assert done.returncode == 2
+    assert done.stderr == "slipway: dev: nothing is deployed in this stack yet; `pulumi up` first\n"
+
     said: list[str] = []
     name, found = run(Wanted(), said.append, project)
     assert name == "dev"
