@@ -9,7 +9,7 @@ from itertools import product
 
 from engine.pods import number, pods, selects
 from engine.resource import Resource
-from engine.rule import patterns, some
+from engine.rule import patterns, picked, some
 from engine.values import Undecidable, get, items, known, labels, mapping
 
 SINGLE_KNOB = patterns("workloads, as patterns of namespace/name, that may be one pod alone")
@@ -60,13 +60,15 @@ def _scales(scaler: Resource, workload: Resource) -> bool:
     )
 
 
-def budget(workload: Resource, stack: Sequence[Resource]) -> Resource | None:
-    """The PodDisruptionBudget that selects its pods."""
+def budgets(workload: Resource, stack: Sequence[Resource]) -> Iterator[Resource]:
+    """The PodDisruptionBudgets that select its pods. Raises Undecidable after those it knows."""
     target = pod_labels(workload)
-    return some(
+    return picked(
         stack,
         lambda each: (
             each.kubernetes("PodDisruptionBudget", group="policy")
+            # Without a selector it is of no pod, with an empty one of all.
+            and get(each.props, "spec", "selector") is not None
             and selects(get(each.props, "spec", "selector"), target)
             and each.namespace == workload.namespace
         ),

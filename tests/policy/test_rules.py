@@ -430,6 +430,11 @@ CASES: list[tuple[str, list[Resource], dict[str, Any], int]] = [
     ("disruption-budget", [deployment(), keda(0), budget(maxUnavailable=1)], {}, 0),
     ("disruption-budget", [deployment(), keda(0), budget(minAvailable=1)], {}, 1),
     ("disruption-budget", [deployment(replicas=0), budget(minAvailable=1)], {}, 0),
+    # Without a selector it is of no pod, with an empty one of all; of two none may be evicted.
+    ("disruption-budget", [deployment(), budget(selector=None, maxUnavailable=1)], {}, 1),
+    ("disruption-budget", [deployment(), budget(selector={}, maxUnavailable=1)], {}, 0),
+    ("disruption-budget", [deployment(), *[budget(maxUnavailable=1)] * 2], {}, 1),
+    ("disruption-budget", [deployment(), *[budget(minAvailable=3)] * 2], {}, 3),
     ("model-server-probes", [deployment(containers=[{"name": "main"}])], {}, 0),
     ("model-server-probes", [server()], {}, 3),
     ("model-server-probes", [server(startupProbe={"periodSeconds": 1})], {}, 3),
