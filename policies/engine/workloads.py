@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 from engine.pods import number, pods, selects
 from engine.resource import Resource
@@ -13,6 +14,7 @@ from engine.rule import patterns, picked, some
 from engine.values import Undecidable, get, items, known, labels, mapping
 
 SINGLE_KNOB = patterns("workloads, as patterns of namespace/name, that may be one pod alone")
+_WORLD = ("0.0.0.0/0", "::/0")
 
 
 def replicated(resource: Resource) -> bool:
@@ -93,6 +95,16 @@ def _count(value: object, of: int) -> int:
     if text.endswith("%"):
         return math.ceil(number(text[:-1]) * of / 100)
     return int(number(text))
+
+
+def anybody(peer: Any) -> str:
+    """Whom a peer of a NetworkPolicy stands for, if for as good as everybody; else nothing."""
+    if get(peer, "ipBlock", "cidr") in _WORLD:
+        return f"everybody from {get(peer, 'ipBlock', 'cidr')}"
+    if get(peer, "podSelector") is not None and mapping(peer, "podSelector"):
+        return ""
+    spaces = get(peer, "namespaceSelector")
+    return "" if spaces is None or mapping(spaces) else "all pods of all namespaces"
 
 
 def behind(host: str, stack: Sequence[Resource], near: str) -> list[Resource]:

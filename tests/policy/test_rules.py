@@ -446,6 +446,14 @@ CASES: list[tuple[str, list[Resource], dict[str, Any], int]] = [
     ("model-server-egress", [server()], {}, 1),
     ("model-server-egress", [server(), network({}, {"ports": [{"port": 53}]})], {}, 1),
     ("model-server-egress", [server(), network({"ports": [{"port": 53}]})], {}, 0),
+    ("model-server-egress", [server(), network({"ports": [{"port": 53}]}), network({})], {}, 1),
+    ("model-server-egress", [server(), network({"to": [{"ipBlock": {"cidr": "::/0"}}]})], {}, 1),
+    (
+        "model-server-egress",
+        [server(), network({"to": [{"ipBlock": {"cidr": "::/0"}}], "ports": [{"port": 443}]})],
+        {},
+        0,
+    ),
     ("model-server-egress", [deployment("one")], {"beside": ["app=one"]}, 1),
     ("model-server-ingress", [server()], {}, 0),
     ("model-server-ingress", [server(), network(ingress=[{"from": [GATES]}])], {}, 0),
@@ -533,6 +541,15 @@ def test_an_unknown_container_hides_no_other() -> None:
     found = RULES["image-digest"].judge(stack)
     assert [type(each) for each in found] == [Undecided, Violation]
     assert found[0].message == "spec.containers[0].image is known only after the update"
+
+
+@pytest.mark.parametrize("rule", ["model-server-egress", "model-server-ingress"])
+def test_an_unknown_network_policy_hides_no_other(rule: str) -> None:
+    spec = {"podSelector": Unknown("spec.podSelector"), "policyTypes": ["Ingress", "Egress"]}
+    unknown = obj("networking.k8s.io/v1", "NetworkPolicy", spec=spec)
+    wide = network({}) if rule == "model-server-egress" else network(ingress=[{}])
+    found = RULES[rule].judge([server(), unknown, wide])
+    assert [type(each) for each in found] == [Violation, Undecided]
 
 
 def test_an_unknown_value_of_a_chart_hides_no_balancer() -> None:
