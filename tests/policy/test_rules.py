@@ -391,6 +391,16 @@ CASES: list[tuple[str, list[Resource], dict[str, Any], int]] = [
         1,
     ),
     ("plain-text-secrets", [pod({"args": ["--db-password=x", "--password-file=/x"]})], {}, 1),
+    ("plain-text-secrets", [pod({"args": ["--db-password", "x", "--token", "--secret=y"]})], {}, 2),
+    (
+        "plain-text-secrets",
+        [pod({"args": ["--name", "token", "--password", "$(PASSWORD)"]})],
+        {},
+        0,
+    ),
+    ("plain-text-secrets", [pod({"args": ["--env", "TOKEN=x", "--token", "a=b"]})], {}, 2),
+    ("plain-text-secrets", [pod({"args": ["serve", "postgres://me:pw@db/x?ssl=on"]})], {}, 1),
+    ("plain-text-secrets", [pod(env("URL", "redis://:pw@redis:6379"))], {}, 1),
     (
         "plain-text-secrets",
         [
@@ -400,7 +410,7 @@ CASES: list[tuple[str, list[Resource], dict[str, Any], int]] = [
         {},
         1,
     ),
-    ("plain-text-secrets", [release(auth={"password": "x", "existingSecret": "y"})], {}, 2),
+    ("plain-text-secrets", [release(auth={"password": "x", "existingSecret": "y"})], {}, 1),
     ("cost-labels", [pod({})], {}, 2),
     ("cost-labels", [pod({}), obj("core/v1", "ConfigMap")], {"labels": []}, 0),
     ("replicas", [deployment(replicas=2)], {}, 0),
@@ -550,6 +560,13 @@ def test_an_unknown_network_policy_hides_no_other(rule: str) -> None:
     wide = network({}) if rule == "model-server-egress" else network(ingress=[{}])
     found = RULES[rule].judge([server(), unknown, wide])
     assert [type(each) for each in found] == [Violation, Undecided]
+
+
+@pytest.mark.parametrize("word", ["postgres://me:pw@db/x", "postgres://me:pw@db/x?ssl=on"])
+def test_what_is_found_in_a_command_is_not_repeated(word: str) -> None:
+    found = RULES["plain-text-secrets"].judge([pod({"command": [word]})])
+    said = "container main: argument of its command: holds a URL with a password in plain text"
+    assert [each.message for each in found] == [said]
 
 
 def test_an_unknown_value_of_a_chart_hides_no_balancer() -> None:
