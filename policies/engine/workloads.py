@@ -38,6 +38,9 @@ def fewest(workload: Resource, stack: Sequence[Resource]) -> int:
         field = "minReplicas" if scaler.kind == "HorizontalPodAutoscaler" else "minReplicaCount"
         default = 1 if field == "minReplicas" else 0
         found = get(scaler.props, "spec", field)
+        idle = get(scaler.props, "spec", "idleReplicaCount")
+        if scaler.kind == "ScaledObject" and idle is not None:
+            found = idle  # as many while nobody asks, whatever the least of the others
     else:
         default, found = 1, get(workload.props, "spec", "replicas")
     return default if found is None else int(number(found))

@@ -60,10 +60,9 @@ def budget(**spec: Any) -> Resource:
     )
 
 
-def keda(least: int | None) -> Resource:
-    spec = {"scaleTargetRef": {"name": "one"}} | (
-        {} if least is None else {"minReplicaCount": least}
-    )
+def keda(least: int | None, **more: Any) -> Resource:
+    spec = {"scaleTargetRef": {"name": "one"}} | more
+    spec |= {} if least is None else {"minReplicaCount": least}
     return obj("keda.sh/v1alpha1", "ScaledObject", spec=spec)
 
 
@@ -233,6 +232,18 @@ CASES: list[tuple[str, list[Resource], dict[str, Any], int]] = [
             obj(
                 "rbac.authorization.k8s.io/v1",
                 "ClusterRole",
+                rules=[{"nonResourceURLs": ["/*"], "verbs": ["get"]}],
+            )
+        ],
+        {},
+        1,
+    ),
+    (
+        "rbac-wildcards",
+        [
+            obj(
+                "rbac.authorization.k8s.io/v1",
+                "ClusterRole",
                 rules=[{"verbs": ["*"], "resources": ["*"]}],
             )
         ],
@@ -285,6 +296,8 @@ CASES: list[tuple[str, list[Resource], dict[str, Any], int]] = [
         {},
         1,
     ),
+    ("default-deny-network-policy", [pod({}), network(ingress=[])], {}, 0),
+    ("default-deny-network-policy", [pod({}), network()], {}, 1),
     ("default-deny-network-policy", [pod({}), pod({}), release()], {}, 2),
     ("default-deny-network-policy", [release()], {"exempt": ["edge"]}, 0),
     ("load-balancers", [obj("core/v1", "Service", spec={"type": "ClusterIP"})], {}, 0),
@@ -420,6 +433,8 @@ CASES: list[tuple[str, list[Resource], dict[str, Any], int]] = [
     ("replicas", [deployment(), keda(2)], {}, 0),
     ("replicas", [deployment(), keda(0)], {}, 1),
     ("replicas", [deployment(), keda(None)], {}, 1),
+    ("replicas", [deployment(), keda(2, idleReplicaCount=0)], {}, 1),
+    ("replicas", [deployment(), keda(2, idleReplicaCount=0)], {"may_sleep": ["shop/one"]}, 0),
     ("replicas", [deployment(), keda(0)], {"may_sleep": ["shop/one"]}, 0),
     ("replicas", [deployment(), keda(1)], {"may_sleep": ["shop/one"]}, 0),
     ("replicas", [deployment(replicas=0)], {"may_sleep": ["shop/one"]}, 1),
@@ -633,7 +648,9 @@ def test_a_rollout_in_the_journal_lifts_the_limit(
 ) -> None:
     monkeypatch.setenv("SLIPWAY_JOURNAL", str(tmp_path))
     rule, there = RULES["canary-weight"], tmp_path / "prod/churn/journal.jsonl"
-    found = rule.judge([route(50, 50)], {}, journal.decided)
+    # Pulumi gives numbers as floats.
+    found = rule.judge([route(50, 50)], {"limit": 25.0}, journal.decided)
+    assert "(limit: 25 %)" in found[0].message
     assert f"no rollout of it is open in {there.parent}" in found[0].message
     there.parent.mkdir(parents=True)
     there.write_text("".join(json.dumps(each) + "\n" for each in entries(5, 50)))
