@@ -50,7 +50,8 @@ def _roles(old: Model | None, new: Model | None) -> list[Line]:
         said += _stable(old, new)
         left = old.canary if new.stable != old.canary else None
         if new.canary is not None:
-            said += _canary(None, new)
+            # One that stays canary, or gives way to another, does so beside a new stable too.
+            said += _canary(old if left is not None else None, new)
         elif left is not None:
             said.append((f"canary {left} goes",))
     elif old.canary is not None and new.canary is None:
@@ -63,8 +64,12 @@ def _roles(old: Model | None, new: Model | None) -> list[Line]:
     else:
         said += _canary(old, new)
     kept = sorted({*new.previous} - {*old.previous})
-    if kept:
-        said.append((f"version {listed(kept)} stays warm without traffic",))
+    for word, versions in (
+        ("stays", [version for version in kept if version in old.servers]),
+        ("is kept", [version for version in kept if version not in old.servers]),
+    ):
+        if versions:
+            said.append((f"version {listed(versions)} {word} warm without traffic",))
     gone = sorted({*old.previous} - set(new.servers))
     if gone:
         said.append((f"version {listed(gone)}, which had no traffic, goes",))

@@ -39,6 +39,8 @@ def condition(statement: Mapping[str, Any], operator: str) -> dict[str, list[str
     for key, value in mapping(statement, "Condition", operator).items():
         values = known(value)
         found[key.lower()] = [
-            str(known(each)) for each in (values if isinstance(values, list) else [values])
+            # A boolean may stand without quotes.
+            str(each).lower() if isinstance(known(each), bool) else str(each)
+            for each in (values if isinstance(values, list) else [values])
         ]
     return found

@@ -156,20 +156,26 @@ def of_each(
     return check
 
 
+def picked(candidates: Iterable[T], true: Callable[[T], bool]) -> Iterator[T]:
+    """Each of which it is true. Raises Undecidable, after all of them, if it is unknown of one."""
+    unknown: Undecidable | None = None
+    for candidate in candidates:
+        try:
+            if not true(candidate):
+                continue
+        except Undecidable as error:
+            unknown = unknown or error
+            continue
+        yield candidate
+    if unknown:
+        raise unknown
+
+
 def some(candidates: Iterable[T], true: Callable[[T], bool]) -> T | None:
     """The first of which it is true, None if there is none. Raises Undecidable if it is true of
     none and unknown of one.
     """
-    unknown: Undecidable | None = None
-    for candidate in candidates:
-        try:
-            if true(candidate):
-                return candidate
-        except Undecidable as error:
-            unknown = unknown or error
-    if unknown:
-        raise unknown
-    return None
+    return next(picked(candidates, true), None)
 
 
 def patterns(description: str, default: Sequence[str] = ()) -> dict[str, Any]:

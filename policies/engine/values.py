@@ -112,4 +112,4 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _path(keys: tuple[str | int, ...]) -> str:
-    return ".".join(str(key) for key in keys)
+    return ".".join(str(key) for key in keys) or "an item"

@@ -6,13 +6,15 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 from engine.pods import number, pods, selects
 from engine.resource import Resource
-from engine.rule import patterns, some
+from engine.rule import patterns, picked, some
 from engine.values import Undecidable, get, items, known, labels, mapping
 
 SINGLE_KNOB = patterns("workloads, as patterns of namespace/name, that may be one pod alone")
+_WORLD = ("0.0.0.0/0", "::/0")
 
 
 def replicated(resource: Resource) -> bool:
@@ -36,6 +38,9 @@ def fewest(workload: Resource, stack: Sequence[Resource]) -> int:
         field = "minReplicas" if scaler.kind == "HorizontalPodAutoscaler" else "minReplicaCount"
         default = 1 if field == "minReplicas" else 0
         found = get(scaler.props, "spec", field)
+        idle = get(scaler.props, "spec", "idleReplicaCount")
+        if scaler.kind == "ScaledObject" and idle is not None:
+            found = idle  # as many while nobody asks, whatever the least of the others
     else:
         default, found = 1, get(workload.props, "spec", "replicas")
     return default if found is None else int(number(found))
@@ -60,13 +65,15 @@ def _scales(scaler: Resource, workload: Resource) -> bool:
     )
 
 
-def budget(workload: Resource, stack: Sequence[Resource]) -> Resource | None:
-    """The PodDisruptionBudget that selects its pods."""
+def budgets(workload: Resource, stack: Sequence[Resource]) -> Iterator[Resource]:
+    """The PodDisruptionBudgets that select its pods. Raises Undecidable after those it knows."""
     target = pod_labels(workload)
-    return some(
+    return picked(
         stack,
         lambda each: (
             each.kubernetes("PodDisruptionBudget", group="policy")
+            # Without a selector it is of no pod, with an empty one of all.
+            and get(each.props, "spec", "selector") is not None
             and selects(get(each.props, "spec", "selector"), target)
             and each.namespace == workload.namespace
         ),
@@ -91,6 +98,16 @@ def _count(value: object, of: int) -> int:
     if text.endswith("%"):
         return math.ceil(number(text[:-1]) * of / 100)
     return int(number(text))
+
+
+def anybody(peer: Any) -> str:
+    """Whom a peer of a NetworkPolicy stands for, if for as good as everybody; else nothing."""
+    if get(peer, "ipBlock", "cidr") in _WORLD:
+        return f"everybody from {get(peer, 'ipBlock', 'cidr')}"
+    if get(peer, "podSelector") is not None and mapping(peer, "podSelector"):
+        return ""
+    spaces = get(peer, "namespaceSelector")
+    return "" if spaces is None or mapping(spaces) else "all pods of all namespaces"
 
 
 def behind(host: str, stack: Sequence[Resource], near: str) -> list[Resource]:

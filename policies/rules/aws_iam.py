@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from collections.abc import Iterator
 
@@ -16,8 +17,10 @@ _HOLDS_POLICY = re.compile(
 _ATTACHES = re.compile(r"aws:iam/\w*[pP]olicyAttachment:\w+$")
 _TOO_MUCH = re.compile(r"/(AdministratorAccess|PowerUserAccess|IAMFullAccess)$")
 _WILD = re.compile(r"[*?]")
-_ANYTHING = re.compile(r"(\*|arn:[^:]*:[^:]*:[^:]*:[^:]*:\*)$")
+# A resource of wildcards alone; fields that an ARN leaves out are wildcards, too.
+_ANYTHING = re.compile(r"(\*|arn(:[^:]*){0,4}|arn:[^:]*:[^:]*:[^:]*:[^:]*:[*?/:]*)$")
 _SUBJECT = re.compile(r"system:serviceaccount:[a-z0-9-]+:[a-z0-9.-]+$")
+_WEB = "sts:assumerolewithwebidentity"
 _GUIDE = "https://docs.aws.amazon.com/IAM/latest/UserGuide/"
 # What a document is called, and the document.
 Document = tuple[str, object]
@@ -88,12 +91,13 @@ def _trust(role: Resource, given: Given) -> Iterator[str]:
         principal = get(statement, "Principal")
         if principal == "*" or "*" in texts(principal, "AWS"):
             yield "assumeRolePolicy: everyone may assume the role"
-        if "sts:AssumeRoleWithWebIdentity" not in texts(statement, "Action"):
+        # AWS tells no case in actions, and takes wildcards.
+        if not any(fnmatch.fnmatchcase(_WEB, one.lower()) for one in texts(statement, "Action")):
             continue
         exact = condition(statement, "StringEquals")
-        if any(
-            provider.startswith("arn:") and "oidc.eks." not in provider
-            for provider in texts(principal, "Federated")
+        providers = texts(principal, "Federated")
+        if providers and all(
+            provider.startswith("arn:") and "oidc.eks." not in provider for provider in providers
         ):
             # Another issuer has subjects of another shape; it must name them, too.
             if not any(key.endswith(":sub") for key in exact):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from engine.iam import condition, statements
 from engine.resource import Resource
 from engine.rule import Given, Rule, of_each, some
-from engine.values import get, items, texts
+from engine.values import get, items, mapping, texts
 
 _BUCKET = re.compile(r"aws:s3/(bucket:Bucket|bucketV2:BucketV2)$")
 _GUIDE = "https://docs.aws.amazon.com/AmazonS3/latest/userguide/"
@@ -52,7 +52,9 @@ def _denies_plain(document: object) -> bool:
         principal = get(statement, "Principal")
         everyone = principal == "*" or "*" in texts(principal, "AWS")
         actions = texts(statement, "Action")
-        plain = condition(statement, "Bool").get("aws:securetransport") == ["false"]
+        # Any other condition beside it leaves requests out.
+        alone = list(mapping(statement, "Condition")) == ["Bool"]
+        plain = alone and condition(statement, "Bool") == {"aws:securetransport": ["false"]}
         objects = any(each == "*" or each.endswith("/*") for each in texts(statement, "Resource"))
         if (
             get(statement, "Effect") == "Deny"

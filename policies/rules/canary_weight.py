@@ -34,7 +34,7 @@ def _messages(canary: tuple[Resource, str, int, int], given: Given) -> Iterator[
             if decided is None
             else f"its rollout has decided on {decided} % so far"
         )
-        yield f"canary {version} of {model} has {weight} % (limit: {limit} %), and {told}"
+        yield f"canary {version} of {model} has {weight} % (limit: {limit:g} %), and {told}"
 
 
 RULE = Rule(

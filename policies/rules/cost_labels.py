@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from engine.pods import makes_pods
 from engine.resource import Resource
 from engine.rule import Given, Rule, of_parts, patterns
-from engine.values import get, mapping
+from engine.values import MalformedError, get, mapping
 
 _BILLED = re.compile(
     r"aws:(autoscaling/group:Group|cloudwatch/logGroup:LogGroup|dynamodb/table:Table|"
@@ -30,10 +32,20 @@ def _billable(resource: Resource) -> list[Resource]:
     return [resource] if billed else []
 
 
+def _object(value: Any) -> Any:
+    """A provider's objects are texts of JSON."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise MalformedError("the provider's defaultTags is no JSON") from None
+
+
 def _messages(resource: Resource, given: Given) -> Iterator[str]:
     if resource.type.startswith("aws:"):
         wanted, kind = given["tags"], "tag"
-        whole = mapping(resource.provider, "defaultTags", "tags")
+        whole = mapping(_object(resource.provider.get("defaultTags")), "tags")
         own = mapping(resource.props, "tags")
     else:
         wanted, kind = given["labels"], "label"

@@ -20,7 +20,7 @@ def shuts(policy: Resource, namespace: str) -> bool:
         policy.kubernetes("NetworkPolicy", group="networking.k8s.io")
         and get(policy.props, "spec") is not None
         and not mapping(policy.props, "spec", "podSelector")
-        and "Ingress" in texts(policy.props, "spec", "policyTypes")
+        and "Ingress" in (texts(policy.props, "spec", "policyTypes") or ["Ingress"])
         and not items(policy.props, "spec", "ingress")
         and policy.namespace == namespace
     )

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from engine.pods import ACTIVATOR, COMPARER, MODEL_SERVER_KNOB, beside, pods, selects
 from engine.resource import Resource
-from engine.rule import Given, Rule, of_each, some
+from engine.rule import Given, Rule, of_each, picked
 from engine.values import get, items, texts
-from engine.workloads import pod_labels, replicated
+from engine.workloads import anybody, pod_labels, replicated
 
 
 def _messages(workload: Resource, stack: Sequence[Resource], given: Given) -> Iterator[str]:
@@ -25,13 +25,17 @@ def _messages(workload: Resource, stack: Sequence[Resource], given: Given) -> It
             and policy.namespace == workload.namespace
         )
 
-    policy = some(stack, bounds)
-    if policy is None:
+    bounded = False
+    # What one of several allows is allowed.
+    for policy in picked(stack, bounds):
+        bounded = True
+        for number, rule in enumerate(items(policy.props, "spec", "egress")):
+            peers = items(rule, "to")
+            if not items(rule, "ports") and (not peers or any(map(anybody, peers))):
+                where = f"egress[{number}] of {policy.object_name}"
+                yield f"{workload.place}: {where} allows everything"
+    if not bounded:
         yield f"{workload.place}: no NetworkPolicy bounds whom it may call"
-        return
-    for number, rule in enumerate(items(policy.props, "spec", "egress")):
-        if not items(rule, "to") and not items(rule, "ports"):
-            yield f"{workload.place}: egress[{number}] of {policy.object_name} allows everything"
 
 
 RULE = Rule(

@@ -9,14 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from engine.pods import containers, pods, words
+from engine.pods import Container, containers, pods, words
 from engine.resource import Resource
 from engine.rule import Given, Rule, of_parts, patterns
 from engine.values import Unknown, get, items, known, leaves, mapping
 
 # As Pulumi writes what it cannot decrypt, so it was encrypted.
 _ENCRYPTED = "[secret]"
+# What names an existing Secret holds none.
 _NAME = re.compile(
+    r"(?<!existing)(?<!existing_)"
     r"(passw(or)?d|passphrase|secret|token|credential|api_?key|access_?key|private_?key)"
     r"(_?(id|value|string))?s?$",
     re.I,
@@ -27,8 +29,9 @@ _SHAPES = {
     "a GitHub token": re.compile(r"\b(gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{22,})"),
     "a Slack token": re.compile(r"\bxox[abprs]-[0-9A-Za-z-]{10,}"),
     "a JSON Web Token": re.compile(r"\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}"),
-    "a URL with a password": re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s/:@$]+:[^\s/@$]+@"),
+    "a URL with a password": re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s/:@$]*:[^\s/@$]+@"),
 }
+_WORD = re.compile(r"[\w.-]+")
 # Path, name and value of what anybody can read who can see the resource.
 Place = tuple[str, str, object]
 
@@ -45,12 +48,25 @@ def _places(resource: Resource) -> Iterator[Place]:
             for variable in items(container.spec, "env"):
                 name = str(get(variable, "name"))
                 yield f"{container.called}: {name}", name, mapping(variable).get("value")
-            for word in words(container):
-                option, _, value = (
-                    ("", "", word) if isinstance(word, Unknown) else str(word).partition("=")
-                )
-                place = f"{container.called}: argument {option or 'of its command'}"
-                yield place, option.lstrip("-").replace("-", "_") if value else "", value or word
+            yield from _arguments(container)
+
+
+def _arguments(container: Container) -> Iterator[Place]:
+    """Its words. What an option is given goes by the option's name, also as a word of its own."""
+    option = ""
+    for word in words(container):
+        text = "" if isinstance(word, Unknown) else str(word)
+        name, equals, value = text.partition("=")
+        begins = text.startswith("-")
+        if option and not begins and (not equals or _NAME.search(option)):
+            name, value = option, text
+        option = name if begins and not equals else ""
+        # Nothing but a name is told: anything else may hold the secret.
+        name = name if value and _WORD.fullmatch(name) else ""
+        named = name.lstrip("-").replace("-", "_")
+        place = f"{container.called}: argument {name or 'of its command'}"
+        # A shape may reach over a `=`, as in the address of a database.
+        yield place, named, value if _NAME.search(named) else word
 
 
 def _messages(place: Place, given: Given) -> Iterator[str]:

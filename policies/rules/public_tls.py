@@ -42,7 +42,9 @@ def _messages(entrance: tuple[Resource, str, object], given: Given) -> Iterator[
         redirects = [
             get(each, "redirect", "protocol") == "HTTPS" for each in items(spec, "defaultActions")
         ]
-        if get(spec, "protocol") == "HTTP" and not (redirects and all(redirects)):
+        # AWS' default is HTTP. Only a Gateway Load Balancer has no port, and no protocol.
+        told = get(spec, "protocol") or ("HTTP" if get(spec, "port") else None)
+        if told == "HTTP" and not (redirects and all(redirects)):
             yield f"{called}: protocol is HTTP, and it does not redirect"
     elif resource.kind == "Service":
         named = str(get(spec, "appProtocol") or get(spec, "name") or "")

@@ -23,8 +23,9 @@ def _messages(resource: Resource, given: Given) -> Iterator[str]:
         return
     for number, rule in enumerate(items(resource.props, "rules")):
         for field in ("apiGroups", "resources", "verbs", "nonResourceURLs"):
-            if "*" in texts(rule, field):
-                yield f"rules[{number}].{field} holds *"
+            for every in ("*", "/*"):  # of paths
+                if every in texts(rule, field):
+                    yield f"rules[{number}].{field} holds {every}"
 
 
 RULE = Rule(

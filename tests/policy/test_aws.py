@@ -29,12 +29,13 @@ def statement(**fields: Any) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **fields}]}
 
 
+PLAIN = {"Bool": {"aws:SecureTransport": "false"}}
 TLS_ONLY = statement(
     Effect="Deny",
     Principal="*",
     Action="s3:*",
     Resource=["arn:aws:s3:::models", "arn:aws:s3:::models/*"],
-    Condition={"Bool": {"aws:SecureTransport": "false"}},
+    Condition=PLAIN,
 )
 READ = statement(Action=["s3:GetObject", "s3:ListBucket"], Resource=["arn:aws:s3:::models/*"])
 TRUST = statement(
@@ -126,10 +127,11 @@ GOOD: Stack = [
     ),
     resource("rds/Cluster", "aurora", storageEncrypted=True, deletionProtection=True, **TAGS),
     resource("rds/ClusterInstance", "aurora-1", publiclyAccessible=False, **TAGS),
-    resource("lb/Listener", "edge", protocol="HTTPS"),
+    resource("lb/Listener", "edge", port=443, protocol="HTTPS"),
     resource(
         "lb/Listener",
         "plain",
+        port=80,
         protocol="HTTP",
         defaultActions=[{"type": "redirect", "redirect": {"protocol": "HTTPS"}}],
     ),
@@ -158,6 +160,7 @@ def demands(**conditions: Any) -> str:
 MANY = ["blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets"]
 POLICY = ("iam-wildcards", "Policy/read", "policy")
 ROLE = ("iam-trust", "Role/mlflow", "assumeRolePolicy")
+OTHER = "arn:aws:iam::1:oidc-provider/token.actions.githubusercontent.com"
 SUBJECT, AUDIENCE = f"{ISSUER}:sub", f"{ISSUER}:aud"
 RIGHT = {"StringEquals": {SUBJECT: "system:serviceaccount:a:b", AUDIENCE: "sts.amazonaws.com"}}
 CONTROLS = [
@@ -175,6 +178,8 @@ CONTROLS = [
             says(TLS_ONLY, Effect="Allow"),
             says(TLS_ONLY, Condition={"Bool": {"aws:SecureTransport": "true"}}),
             says(TLS_ONLY, Condition={}),
+            says(TLS_ONLY, Condition=PLAIN | {"IpAddress": {"aws:SourceIp": "192.0.2.1/32"}}),
+            says(TLS_ONLY, Condition={"Bool": PLAIN["Bool"] | {"aws:MultiFactorAuthAge": "1"}}),
             says(TLS_ONLY, Principal={"AWS": "arn:aws:iam::1:root"}),
             says(TLS_ONLY, Action="s3:GetObject"),
             says(TLS_ONLY, Resource="arn:aws:s3:::models"),
@@ -206,6 +211,8 @@ CONTROLS = [
             says(READ, Action=["s3:Get*"]),
             says(READ, Resource="arn:aws:s3:::*"),
             says(READ, Resource="*"),
+            says(READ, Resource="arn:aws:s3:::*/*"),
+            says(READ, Resource="arn:aws:s3"),
             document(lambda it: it.update(NotAction=it.pop("Action")), READ),
             document(lambda it: it.update(NotResource=it.pop("Resource")), READ),
         )
@@ -247,6 +254,13 @@ CONTROLS = [
             ),
             demands(StringLike=RIGHT["StringEquals"]),
             says(TRUST, Principal="*"),
+            says(TRUST, Action="sts:*", Condition={}),
+            says(TRUST, Action="sts:assumeRoleWithWebIdentity", Condition={}),
+            says(
+                TRUST,
+                Principal={"Federated": [f"arn:aws:iam::1:oidc-provider/{ISSUER}", OTHER]},
+                Condition={"StringEquals": {SUBJECT: "anybody", AUDIENCE: "sts.amazonaws.com"}},
+            ),
         )
     ],
     lost("iam-trust", "Role/nodes", "assumeRolePolicy", to=says(NODES, Principal={"AWS": "*"})),
@@ -266,6 +280,7 @@ CONTROLS = [
     lost("rds-deletion-protection", "Instance/db", "deletionProtection", to=False),
     lost("rds-deletion-protection", "Cluster/aurora", "deletionProtection"),
     lost("public-tls", "Listener/edge", "protocol", to="HTTP"),
+    lost("public-tls", "Listener/edge", "protocol"),
     lost("public-tls", "Listener/plain", "defaultActions"),
     lost("cost-labels", "Bucket/models", "tags", "owner"),
 ]
@@ -327,7 +342,22 @@ def test_tags_may_be_the_providers() -> None:
     bare = replace(GOOD[0], props={"bucket": "models"})
     rule = stacks.RULES["cost-labels"]
     assert len(rule.judge([bare])) == 2
+    # As Pulumi's library writes them.
+    assert rule.judge([replace(bare, provider={"defaultTags": json.dumps(TAGS)})]) == []
     assert rule.judge([replace(bare, provider={"defaultTags": TAGS})]) == []
+    (broken,) = rule.judge([replace(bare, provider={"defaultTags": "{"})])
+    assert broken.message == "the provider's defaultTags is no JSON"
+
+
+def test_a_listener_without_a_port_is_of_a_gateway_load_balancer() -> None:
+    gateway = resource("lb/Listener", "inner", defaultActions=[{"type": "forward"}])
+    assert stacks.RULES["public-tls"].judge([gateway]) == []
+
+
+def test_a_condition_may_hold_a_boolean() -> None:
+    stated = says(TLS_ONLY, Condition={"Bool": {"aws:SecureTransport": False}})
+    there = [replace(each, props={**each.props, "policy": stated}) for each in GOOD[2:3]]
+    assert stacks.RULES["s3-tls-only"].judge([GOOD[0], *there]) == []
 
 
 def test_a_policy_that_is_no_json_is_no_pass() -> None:

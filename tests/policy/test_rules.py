@@ -60,10 +60,9 @@ def budget(**spec: Any) -> Resource:
     )
 
 
-def keda(least: int | None) -> Resource:
-    spec = {"scaleTargetRef": {"name": "one"}} | (
-        {} if least is None else {"minReplicaCount": least}
-    )
+def keda(least: int | None, **more: Any) -> Resource:
+    spec = {"scaleTargetRef": {"name": "one"}} | more
+    spec |= {} if least is None else {"minReplicaCount": least}
     return obj("keda.sh/v1alpha1", "ScaledObject", spec=spec)
 
 
@@ -233,6 +232,18 @@ CASES: list[tuple[str, list[Resource], dict[str, Any], int]] = [
             obj(
                 "rbac.authorization.k8s.io/v1",
                 "ClusterRole",
+                rules=[{"nonResourceURLs": ["/*"], "verbs": ["get"]}],
+            )
+        ],
+        {},
+        1,
+    ),
+    (
+        "rbac-wildcards",
+        [
+            obj(
+                "rbac.authorization.k8s.io/v1",
+                "ClusterRole",
                 rules=[{"verbs": ["*"], "resources": ["*"]}],
             )
         ],
@@ -285,6 +296,8 @@ CASES: list[tuple[str, list[Resource], dict[str, Any], int]] = [
         {},
         1,
     ),
+    ("default-deny-network-policy", [pod({}), network(ingress=[])], {}, 0),
+    ("default-deny-network-policy", [pod({}), network()], {}, 1),
     ("default-deny-network-policy", [pod({}), pod({}), release()], {}, 2),
     ("default-deny-network-policy", [release()], {"exempt": ["edge"]}, 0),
     ("load-balancers", [obj("core/v1", "Service", spec={"type": "ClusterIP"})], {}, 0),
@@ -391,6 +404,16 @@ CASES: list[tuple[str, list[Resource], dict[str, Any], int]] = [
         1,
     ),
     ("plain-text-secrets", [pod({"args": ["--db-password=x", "--password-file=/x"]})], {}, 1),
+    ("plain-text-secrets", [pod({"args": ["--db-password", "x", "--token", "--secret=y"]})], {}, 2),
+    (
+        "plain-text-secrets",
+        [pod({"args": ["--name", "token", "--password", "$(PASSWORD)"]})],
+        {},
+        0,
+    ),
+    ("plain-text-secrets", [pod({"args": ["--env", "TOKEN=x", "--token", "a=b"]})], {}, 2),
+    ("plain-text-secrets", [pod({"args": ["serve", "postgres://me:pw@db/x?ssl=on"]})], {}, 1),
+    ("plain-text-secrets", [pod(env("URL", "redis://:pw@redis:6379"))], {}, 1),
     (
         "plain-text-secrets",
         [
@@ -400,7 +423,7 @@ CASES: list[tuple[str, list[Resource], dict[str, Any], int]] = [
         {},
         1,
     ),
-    ("plain-text-secrets", [release(auth={"password": "x", "existingSecret": "y"})], {}, 2),
+    ("plain-text-secrets", [release(auth={"password": "x", "existingSecret": "y"})], {}, 1),
     ("cost-labels", [pod({})], {}, 2),
     ("cost-labels", [pod({}), obj("core/v1", "ConfigMap")], {"labels": []}, 0),
     ("replicas", [deployment(replicas=2)], {}, 0),
@@ -410,6 +433,8 @@ CASES: list[tuple[str, list[Resource], dict[str, Any], int]] = [
     ("replicas", [deployment(), keda(2)], {}, 0),
     ("replicas", [deployment(), keda(0)], {}, 1),
     ("replicas", [deployment(), keda(None)], {}, 1),
+    ("replicas", [deployment(), keda(2, idleReplicaCount=0)], {}, 1),
+    ("replicas", [deployment(), keda(2, idleReplicaCount=0)], {"may_sleep": ["shop/one"]}, 0),
     ("replicas", [deployment(), keda(0)], {"may_sleep": ["shop/one"]}, 0),
     ("replicas", [deployment(), keda(1)], {"may_sleep": ["shop/one"]}, 0),
     ("replicas", [deployment(replicas=0)], {"may_sleep": ["shop/one"]}, 1),
@@ -430,6 +455,11 @@ CASES: list[tuple[str, list[Resource], dict[str, Any], int]] = [
     ("disruption-budget", [deployment(), keda(0), budget(maxUnavailable=1)], {}, 0),
     ("disruption-budget", [deployment(), keda(0), budget(minAvailable=1)], {}, 1),
     ("disruption-budget", [deployment(replicas=0), budget(minAvailable=1)], {}, 0),
+    # Without a selector it is of no pod, with an empty one of all; of two none may be evicted.
+    ("disruption-budget", [deployment(), budget(selector=None, maxUnavailable=1)], {}, 1),
+    ("disruption-budget", [deployment(), budget(selector={}, maxUnavailable=1)], {}, 0),
+    ("disruption-budget", [deployment(), *[budget(maxUnavailable=1)] * 2], {}, 1),
+    ("disruption-budget", [deployment(), *[budget(minAvailable=3)] * 2], {}, 3),
     ("model-server-probes", [deployment(containers=[{"name": "main"}])], {}, 0),
     ("model-server-probes", [server()], {}, 3),
     ("model-server-probes", [server(startupProbe={"periodSeconds": 1})], {}, 3),
@@ -441,6 +471,14 @@ CASES: list[tuple[str, list[Resource], dict[str, Any], int]] = [
     ("model-server-egress", [server()], {}, 1),
     ("model-server-egress", [server(), network({}, {"ports": [{"port": 53}]})], {}, 1),
     ("model-server-egress", [server(), network({"ports": [{"port": 53}]})], {}, 0),
+    ("model-server-egress", [server(), network({"ports": [{"port": 53}]}), network({})], {}, 1),
+    ("model-server-egress", [server(), network({"to": [{"ipBlock": {"cidr": "::/0"}}]})], {}, 1),
+    (
+        "model-server-egress",
+        [server(), network({"to": [{"ipBlock": {"cidr": "::/0"}}], "ports": [{"port": 443}]})],
+        {},
+        0,
+    ),
     ("model-server-egress", [deployment("one")], {"beside": ["app=one"]}, 1),
     ("model-server-ingress", [server()], {}, 0),
     ("model-server-ingress", [server(), network(ingress=[{"from": [GATES]}])], {}, 0),
@@ -530,6 +568,22 @@ def test_an_unknown_container_hides_no_other() -> None:
     assert found[0].message == "spec.containers[0].image is known only after the update"
 
 
+@pytest.mark.parametrize("rule", ["model-server-egress", "model-server-ingress"])
+def test_an_unknown_network_policy_hides_no_other(rule: str) -> None:
+    spec = {"podSelector": Unknown("spec.podSelector"), "policyTypes": ["Ingress", "Egress"]}
+    unknown = obj("networking.k8s.io/v1", "NetworkPolicy", spec=spec)
+    wide = network({}) if rule == "model-server-egress" else network(ingress=[{}])
+    found = RULES[rule].judge([server(), unknown, wide])
+    assert [type(each) for each in found] == [Violation, Undecided]
+
+
+@pytest.mark.parametrize("word", ["postgres://me:pw@db/x", "postgres://me:pw@db/x?ssl=on"])
+def test_what_is_found_in_a_command_is_not_repeated(word: str) -> None:
+    found = RULES["plain-text-secrets"].judge([pod({"command": [word]})])
+    said = "container main: argument of its command: holds a URL with a password in plain text"
+    assert [each.message for each in found] == [said]
+
+
 def test_an_unknown_value_of_a_chart_hides_no_balancer() -> None:
     found = RULES["load-balancers"].judge(
         [release(a=Unknown("values.a"), service={"type": "LoadBalancer"})]
@@ -594,7 +648,9 @@ def test_a_rollout_in_the_journal_lifts_the_limit(
 ) -> None:
     monkeypatch.setenv("SLIPWAY_JOURNAL", str(tmp_path))
     rule, there = RULES["canary-weight"], tmp_path / "prod/churn/journal.jsonl"
-    found = rule.judge([route(50, 50)], {}, journal.decided)
+    # Pulumi gives numbers as floats.
+    found = rule.judge([route(50, 50)], {"limit": 25.0}, journal.decided)
+    assert "(limit: 25 %)" in found[0].message
     assert f"no rollout of it is open in {there.parent}" in found[0].message
     there.parent.mkdir(parents=True)
     there.write_text("".join(json.dumps(each) + "\n" for each in entries(5, 50)))

@@ -118,6 +118,33 @@ def test_the_labels_are_those_of_the_manifests() -> None:
             "no pod restarts",
         ),
         (
+            route("churn", (1, 90), (3, 10)),
+            route("churn", (2, 90), (3, 10)),
+            [],
+            "version 2 replaces 1 as stable at once, without a canary; no pod restarts",
+        ),
+        (
+            route("churn", (1, 90), (3, 10)),
+            route("churn", (2, 80), (4, 20)),
+            [],
+            "version 2 replaces 1 as stable at once, without a canary; version 4 replaces 3 as "
+            "canary, with 20 % of traffic instead of 10 %; no pod restarts",
+        ),
+        (
+            route("churn", (1, 90), (2, 10)),
+            route("churn", (2, 70), (1, 30)),
+            [],
+            "version 2 is promoted: from canary with 10 % of traffic to stable, in place of 1; "
+            "version 1 becomes canary with 30 % of traffic; no pod restarts",
+        ),
+        (
+            route("churn", (2, 100)),
+            route("churn", (2, 100)),
+            [*server(1, "create"), *server(2, "same")],
+            "version 1 is kept warm without traffic; 2 new pods, +0.5 CPU, +1 GiB; "
+            "no other pod restarts",
+        ),
+        (
             route("churn", (1, 90), (2, 10)),
             route("churn", (1, 90), (2, 10), name="churn.sticky"),
             [],
