@@ -23,8 +23,10 @@ _TEMPLATES = {
 }
 _GROUPS = {"", "apps", "batch", "extensions"}
 MODEL_SERVER = "app.kubernetes.io/component=model-server"
+_LABEL = "^[^=]+=[^=]*$"
 MODEL_SERVER_KNOB = {
     "type": "string",
+    "pattern": _LABEL,
     "default": MODEL_SERVER,
     "description": "the label, as name=value, that the pods of model servers have",
 }
@@ -34,9 +36,10 @@ COMPARER = "app.kubernetes.io/component=shadow-comparer"
 
 def beside(*default: str) -> dict[str, Any]:
     """The schema of a knob that names what a rule holds to the same as model servers."""
-    return patterns(
+    found = patterns(
         "labels, as name=value, of other pods that hold or copy models' requests", default
     )
+    return {**found, "items": {**found["items"], "pattern": _LABEL}}
 
 
 @dataclass(frozen=True)

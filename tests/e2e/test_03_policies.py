@@ -114,6 +114,8 @@ def test_the_project_itself_passes_as_pulumi_sees_it(pulumi: Pulumi, tmp_path: P
         ({"image-digits": "advisory"}, "there is no policy image-digits"),
         ({"image-digest": {"by_tagg": []}}, "image-digest: there is no knob by_tagg"),
         ({"image-digest": {"by_tag": "all"}}, "by_tag"),
+        ({"model-server-probes": {"model_server": "app"}}, "model_server"),
+        ({"model-server-egress": {"beside": ["app"]}}, "beside"),
         ({"all": {"enforcementLevel": "advisory", "by_tag": []}}, "all: there is no knob by_tag"),
     ],
 )
