@@ -28,7 +28,7 @@ from settings_types import (
     Url,
 )
 
-# The alerts that every stack has (components/manifests/alert_rules.py).
+# The alerts that are built in (components/manifests/alert_rules.py).
 BUILT_IN = frozenset(
     {
         "AlertsNotDelivered",
@@ -39,6 +39,7 @@ BUILT_IN = frozenset(
         "ModelInputsDrifting",
         "ModelLatencyBurningFast",
         "ModelLatencyBurningSlowly",
+        "ModelNotWaking",
         "ModelServerDown",
         "ModelServerRestarting",
         "ModelTrafficStopped",

@@ -70,7 +70,7 @@ def groups(models: Mapping[str, Model], alerts: Alerts, jobs: Sequence[str]) -> 
         _alert("ModelServerDown", "critical", f"{_server_down()} and {_ROUTED}", "5m"),
         _alert("ModelServerDown", "warning", f"{_server_down()} unless {_ROUTED}", "5m"),
         _alert("ModelServerRestarting", "warning", _restarting()),
-        _alert("ModelNotWaking", "critical", _not_waking()),
+        *([_alert("ModelNotWaking", "critical", _not_waking())] if _sleepers(models) else []),
         _alert("ModelCanaryStuck", "warning", _canary_stuck(models, alerts)),
         _alert("ModelAtMaxReplicas", "warning", _at_max(), "15m"),
         _alert("ModelTrafficStopped", "warning", _traffic_stopped(models), "5m"),
@@ -128,9 +128,14 @@ def _server_down() -> str:
     return _named(_none_available(servers), "deployment", _OF_SERVER)
 
 
+def _sleepers(models: Mapping[str, Model]) -> list[str]:
+    """The models that may scale to zero."""
+    return sorted(name for name, model in models.items() if model.scaling.to_zero)
+
+
 def _platform_down(models: Mapping[str, Model]) -> str:
     down = _none_available(_PLATFORM)
-    if not any(model.scaling.to_zero for model in models.values()):
+    if not _sleepers(models):
         return down
     return f"{down} or {_none_available(_ACTIVATOR)}"
 
@@ -193,7 +198,7 @@ def _traffic_stopped(models: Mapping[str, Model]) -> str:
     whose pauses are what it does that for. A model that is not in the configuration has no
     objective.
     """
-    paused = "|".join(sorted(name for name, model in models.items() if model.scaling.to_zero))
+    paused = "|".join(_sleepers(models))
     watched = "model:availability_objective:ratio"
     watched += f'{{model_name!~"{paused}"}}' if paused else ""
     hours = f"count_over_time(({_ASKED} > 0)[6h:5m]) * 5 / 60"

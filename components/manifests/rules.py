@@ -27,5 +27,5 @@ def groups(
 
 
 def alert_names() -> list[str]:
-    """The names of the alerts that every stack has, in the order of the alphabet."""
+    """The names of the alerts that are built in, in the order of the alphabet."""
     return sorted(alert_rules.RUNBOOKS)
