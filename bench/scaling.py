@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import subprocess
 import time
 from dataclasses import asdict, dataclass, field
@@ -167,7 +168,7 @@ def main() -> None:
     url = f"http://127.0.0.1:{chosen.ports['gateway']}/models/{MODEL}/invocations"
     body = (PROJECT / "docs/churn-request.json").read_bytes()
     run = Run(url, body, [(options.seconds, rate) for rate in rates])
-    seen = asyncio.run(run.go(deployment, dict(target.environment)))
+    seen = asyncio.run(run.go(deployment, {**os.environ, **target.environment}))
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "scaling.json").write_text(json.dumps(asdict(seen)) + "\n")
     draw(seen).savefig(options.out / "scaling.png", dpi=110)
