@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from local import toolkit
 from review.command import CommandError, Wanted, _Watch, run
+from tests.unit import pulumi_project
 
 PROJECT = Path(__file__).resolve().parents[2]
 PROGRAM = """
@@ -32,22 +32,7 @@ Server(config.get("server") or "churn-v1")
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with an initialised stack `dev`, and an environment that leads to it."""
-    folder, state = tmp_path / "project", tmp_path / "state"
-    folder.mkdir()
-    state.mkdir()
-    runtime = {"name": "python", "options": {"virtualenv": sys.prefix}}
-    text = yaml.safe_dump({"name": "slipway", "runtime": runtime, "main": "."})
-    (folder / "Pulumi.yaml").write_text(text)
-    (folder / "__main__.py").write_text(PROGRAM)
-    for key in [key for key in os.environ if key.startswith("PULUMI_")]:
-        monkeypatch.delenv(key)
-    monkeypatch.setenv("PATH", f"{toolkit.LINKS / 'bin'}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{state}")
-    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "x")
-    monkeypatch.setenv("PULUMI_SKIP_UPDATE_CHECK", "true")
-    pulumi(folder, "stack", "init", "dev")
-    return folder
+    return pulumi_project.make(tmp_path, PROGRAM, monkeypatch)
 
 
 def pulumi(folder: Path, *arguments: str) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,12 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
-from local import toolkit
 from rollout.adapters import policies
 from rollout.adapters.configuration import Roles
 from rollout.adapters.stack import StackError, UpdateError
 from rollout.commands import policies_let_it_be
 from rollout.release import RefusedError
+from tests.unit import pulumi_project
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
@@ -59,29 +56,15 @@ SETTINGS = {"slipway:models": {"churn": {"stable": 1}}}
 def project(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A project with a stack `dev`, and beside it a pack that refuses version 3 of that stack."""
     home = tmp_path_factory.mktemp("released")
-    folder, pack = home / "project", home / "pack"
-    for each in (folder, pack, home / "state"):
-        each.mkdir()
-    runtime = {"name": "python", "options": {"virtualenv": sys.prefix}}
-    text = yaml.safe_dump({"name": "slipway", "runtime": runtime, "main": "."})
-    (folder / "Pulumi.yaml").write_text(text)
-    (folder / "__main__.py").write_text(PROGRAM)
-    env = str(ROOT / "policies/.venv")
-    runtime = {"name": "python", "options": {"virtualenv": env}}
+    pack = home / "pack"
+    pack.mkdir()
+    runtime = {"name": "python", "options": {"virtualenv": str(ROOT / "policies/.venv")}}
     (pack / "PulumiPolicy.yaml").write_text(yaml.safe_dump({"runtime": runtime}))
     (pack / "__main__.py").write_text(PACK)
     (pack / "dev.json").write_text('{"no-bad-version": {"refused": "-v3"}}')
     with pytest.MonkeyPatch.context() as patch:
-        for key in [key for key in os.environ if key.startswith("PULUMI_")]:
-            patch.delenv(key)
-        patch.setenv("PATH", f"{toolkit.LINKS / 'bin'}{os.pathsep}{os.environ['PATH']}")
-        patch.setenv("PULUMI_HOME", str(home / "home"))
-        patch.setenv("PULUMI_BACKEND_URL", f"file://{home / 'state'}")
-        patch.setenv("PULUMI_CONFIG_PASSPHRASE", "x")
-        patch.setenv("PULUMI_SKIP_UPDATE_CHECK", "true")
+        folder = pulumi_project.make(home, PROGRAM, patch)
         patch.setenv("PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION", "true")
-        command = ["pulumi", "--non-interactive", "stack", "init", "dev"]
-        subprocess.run(command, cwd=folder, check=True, capture_output=True)
         stored = yaml.safe_load((folder / "Pulumi.dev.yaml").read_text())
         (folder / "Pulumi.dev.yaml").write_text(yaml.safe_dump(stored | {"config": SETTINGS}))
         yield SimpleNamespace(folder=folder, pack=pack)

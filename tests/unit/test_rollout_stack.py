@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -13,13 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 
-from local import toolkit
 from rollout.adapters import automation
 from rollout.adapters.configuration import ConfigurationError, Roles, roles
 from rollout.adapters.diagnostics import LONGEST, failure
 from rollout.adapters.stack import Stack, StackError, UpdateError
+from tests.unit import pulumi_project
 
 PROJECT = Path(__file__).resolve().parents[2]
 PROGRAM = """
@@ -67,21 +65,7 @@ config:
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with an initialised stack `dev`, and an environment that leads to it."""
-    folder, state = tmp_path / "project", tmp_path / "state"
-    folder.mkdir()
-    state.mkdir()
-    runtime = {"name": "python", "options": {"virtualenv": sys.prefix}}
-    text = yaml.safe_dump({"name": "slipway", "runtime": runtime, "main": "."})
-    (folder / "Pulumi.yaml").write_text(text)
-    (folder / "__main__.py").write_text(PROGRAM)
-    for key in [key for key in os.environ if key.startswith("PULUMI_")]:
-        monkeypatch.delenv(key)
-    monkeypatch.setenv("PATH", f"{toolkit.LINKS / 'bin'}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{state}")
-    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "x")
-    monkeypatch.setenv("PULUMI_SKIP_UPDATE_CHECK", "true")
-    pulumi(folder, "stack", "init", "dev")
+    folder = pulumi_project.make(tmp_path, PROGRAM, monkeypatch)
     file = folder / "Pulumi.dev.yaml"
     file.write_text(SETTINGS + file.read_text())
     return folder
