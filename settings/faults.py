@@ -33,6 +33,11 @@ def same_version(roles: Mapping[str, int]) -> PydanticCustomError | None:
     return None
 
 
+def fault(at: str, value: Any, message: str) -> PydanticCustomError:
+    """The fault of a key inside a section: `at` is the key's path from there."""
+    return PydanticCustomError("slipway", message, {"at": at, "value": value})
+
+
 def between_keys(message: str, value: object) -> PydanticCustomError:
     """A fault of an object whose keys exclude each other."""
     return PydanticCustomError("slipway", message, {"value": value})
@@ -73,7 +78,7 @@ def _line(fault: Any, root: type[BaseModel], namespace: str) -> str:
         case "literal_error":
             allowed = context["expected"].replace("'", "")
             return f"{key}: {_shown(value)} is not one of {allowed}"
-        case _ if value is None and fault["msg"].startswith("is not set"):
+        case _ if not value and fault["msg"].startswith("is not set"):
             return f"{key}: {fault['msg']}"
         case _:
             return (

@@ -7,10 +7,10 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from settings_exposure import Exposure
-from settings_promql import Promql
-from settings_rollout import LatencyBound
-from settings_types import (
+from settings.exposure import Exposure
+from settings.promql import Promql
+from settings.rollout import LatencyBound
+from settings.types import (
     AlertName,
     Duration,
     HttpUrl,

@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from settings_faults import between_keys
-from settings_types import (
+from settings.faults import between_keys
+from settings.types import (
     ColdStart,
     Count,
     Directory,

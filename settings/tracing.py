@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from settings_types import Section, TracePercent
+from settings.types import Section, TracePercent
 
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _ENDPOINT = re.compile(

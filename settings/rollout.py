@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from settings_faults import between_keys
-from settings_types import (
+from settings.faults import between_keys
+from settings.types import (
     CookieName,
     Duration,
     GateName,

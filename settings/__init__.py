@@ -9,125 +9,56 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_type_hints
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-import settings_faults as faults
-from settings_exposure import Exposure
-from settings_monitoring import Alerts, Grafana, Objectives, Operator, Prometheus
-from settings_platform import ArtifactBucketSettings, Images, Istio, Mlflow
-from settings_rollout import Rollout, Sticky
-from settings_scaling import Keda, Scaling
-from settings_tracing import Tracing
-from settings_types import (
-    Count,
-    Cpu,
-    Gpus,
-    LabelKey,
-    LabelValue,
-    Memory,
-    ModelName,
-    OptionalText,
-    Percentage,
-    Registry,
-    Section,
-    Text,
-    Version,
-    VersionKey,
-    Weight,
-)
+from settings import faults
+from settings.aws import Aws
+from settings.aws import gpu as aws_gpu
+from settings.aws.derived import derived, gateway_fault
+from settings.exposure import Gateway
+from settings.gpu import Gpu
+from settings.mlflow import Mlflow, fault_of
+from settings.model import Model
+from settings.monitoring import Alerts, Grafana, Operator, Prometheus
+from settings.placeholder import filled
+from settings.platform import ArtifactBucketSettings, Images, Istio
+from settings.scaling import Keda
+from settings.tracing import Tracing
+from settings.types import LabelKey, LabelValue, ModelName, OptionalText, Registry, Section, Text
 
 if TYPE_CHECKING:
     import pulumi
 
 PROJECT = "slipway"
-SECRET_KEYS = ("bucketAccessKey", "bucketSecretKey", "alertSecrets", "grafanaPassword")
-
-
-class Canary(Section):
-    """A version on trial: it gets `weight` percent of live traffic, and all that sends x-canary:
-    true.
-    """
-
-    version: Version = Field(description="a version of the model in the registry")
-    weight: Weight = Field(default=0, description="the canary's share of live traffic, in percent")
-
-
-class Shadow(Section):
-    """A version that answers a copy of `percent` of the requests. Its answers are compared with
-    stable's and thrown away.
-    """
-
-    version: Version = Field(description="a version of the model in the registry")
-    percent: Percentage = Field(default=100, description="of the requests that are mirrored")
-
-
-class Resources(Section):
-    """What one pod of a model server asks for. The memory limit equals the request, the CPU limit
-    is four times it.
-    """
-
-    cpu: Cpu = "250m"
-    memory: Memory = "512Mi"
-    gpu: Gpus = 0
-    disk: Memory = Field(default="4Gi", description="room for the version's artifacts")
-
-
-class Model(Section):
-    """A served model: the versions by their roles, how a canary is judged, the size of the
-    servers, and whether pickles are served.
-    """
-
-    stable: Version = Field(description="the version that takes what the canary does not")
-    canary: Canary | None = None
-    previous: Version | None = Field(
-        default=None, description="the version before the stable one, kept warm without requests"
-    )
-    shadow: Shadow | None = None
-    sticky: Sticky | None = None
-    floors: dict[VersionKey, Count] = Field(
-        default_factory=dict,
-        description="version -> replicas that it keeps, where its min is less; rollouts set them",
-    )
-    rollout: Rollout = Rollout()
-    objectives: Objectives = Objectives()
-    resources: Resources = Resources()
-    scaling: Scaling = Scaling()
-    allow_pickle: bool = Field(
-        default=False,
-        description="serve versions that are unpickled when they are loaded, which runs their code",
-    )
-
-    @model_validator(mode="after")
-    def _two_versions(self) -> Model:
-        if twice := faults.same_version(self.roles):
-            raise twice
-        return self
-
-    @property
-    def roles(self) -> dict[str, int]:
-        """Configuration key of each role that is taken -> the version that plays it."""
-        found = {
-            "stable": self.stable,
-            "canary.version": self.canary and self.canary.version,
-            "previous": self.previous,
-            "shadow.version": self.shadow and self.shadow.version,
-        }
-        return {key: version for key, version in found.items() if version}
-
-    @property
-    def versions(self) -> tuple[int, ...]:
-        """The versions that have a model server, the stable one first."""
-        return tuple(dict.fromkeys(self.roles.values()))
+SECRET_KEYS = (
+    "bucketAccessKey",
+    "bucketSecretKey",
+    "alertSecrets",
+    "grafanaPassword",
+    "mlflowDatabasePassword",
+    "mlflowSignIn",
+)
 
 
 class Settings(Section):
-    """Everything a stack may configure. Keys without a default are required."""
+    """Everything a stack may configure. `context` and `registry` are required, unless `aws` is
+    there, which makes both.
+    """
 
-    context: Text = Field(description="the kubeconfig context of the cluster to deploy to")
-    registry: Registry = Field(description="where the serving image is pushed to and pulled from")
+    aws: Aws | None = Field(default=None, description="a cluster of the stack's own, on AWS")
+    context: Text | None = Field(
+        default=None,
+        validate_default=True,
+        description="the kubeconfig context of the cluster to deploy to",
+    )
+    registry: Registry | None = Field(
+        default=None,
+        validate_default=True,
+        description="where the serving image is pushed to and pulled from",
+    )
     builder: OptionalText = Field(
         default=None, description="the buildx builder; absent: the current one"
     )
@@ -137,9 +68,16 @@ class Settings(Section):
     labels: dict[LabelKey, LabelValue] = Field(
         default_factory=dict, description="of every object, such as its owner and cost center"
     )
+    gpu: Gpu | None = Field(
+        default=None, description="the nodes with GPUs of a cluster that exists"
+    )
+    without_cuda: bool = Field(
+        default=False,
+        description="serve models with GPUs from the usual image, not from one for CUDA",
+    )
     demo: bool = Field(default=False, description="train and register the demo model")
     models: dict[ModelName, Model] = Field(default_factory=dict)
-    gateway: Exposure = Exposure()
+    gateway: Gateway = Gateway()
     mlflow: Mlflow = Mlflow()
     monitoring: Literal["bundled", "operator"] = Field(
         default="bundled",
@@ -154,6 +92,25 @@ class Settings(Section):
     keda: Keda = Keda()
     images: Images = Images()
     artifact_bucket: ArtifactBucketSettings = ArtifactBucketSettings()
+
+    @field_validator("aws", "gpu", mode="before")
+    @classmethod
+    def _elsewhere(cls, value: object) -> object:
+        return None if value == {} else value
+
+    @field_validator("context", "registry", mode="before")
+    @classmethod
+    def _there_or_made(cls, value: object, info: ValidationInfo) -> object:
+        if "aws" not in info.data:  # it has faults of its own
+            return value or None
+        described = cls.model_fields[str(info.field_name)].description
+        if info.data["aws"] is None and not value:
+            raise PydanticCustomError("slipway", f"is not set; it takes {described}")
+        if info.data["aws"] is not None and value:
+            raise PydanticCustomError(
+                "slipway", "is of a cluster that exists, and aws makes one; keep one of the two"
+            )
+        return value or None
 
     @field_validator("monitoring", mode="before")
     @classmethod
@@ -175,6 +132,40 @@ class Settings(Section):
                 "one routes alerts",
                 {"at": "alerts.receivers", "value": list(self.alerts.receivers)},
             )
+        return self
+
+    @model_validator(mode="after")
+    def _gpus(self) -> Settings:
+        if self.aws and self.gpu:
+            raise PydanticCustomError(
+                "slipway",
+                "is of a cluster that exists, and aws makes one; its nodes with GPUs are aws.gpu",
+                {"at": "gpu", "value": self.gpu.model_dump(exclude_defaults=True)},
+            )
+        if self.aws:
+            zones = self.aws.network.in_zones(self.aws.region)
+            for found in aws_gpu.faults(self.models, self.aws.gpu, self.aws.karpenter, zones):
+                raise found
+        for name, model in self.models.items():
+            if self.gpu and self.gpu.sharing and model.resources.gpu > 1:
+                raise PydanticCustomError(
+                    "slipway",
+                    "is more than 1, and with gpu.sharing a pod gets one share",
+                    {"at": f"models.{name}.resources.gpu", "value": model.resources.gpu},
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _behind_a_balancer(self) -> Settings:
+        if self.aws and (fault := gateway_fault(self.gateway, self.aws.network.cidr)):
+            raise fault
+        return self
+
+    @model_validator(mode="after")
+    def _mlflow_of_this_stack(self) -> Settings:
+        aws = self.aws is not None
+        if fault := fault_of(self.mlflow, aws=aws, models_url=self.gateway.url):
+            raise fault
         return self
 
     @model_validator(mode="after")
@@ -217,13 +208,14 @@ def load() -> Settings:
 
     # pulumi.Config reads keys one by one; only the whole map shows a key that nobody knows.
     try:
-        return of_stack({**config.get_config_env(), **config.CONFIG.get()})
+        return of_stack({**config.get_config_env(), **config.CONFIG.get()}, pulumi.get_stack())
     except SettingsError as error:
         raise pulumi.RunError(str(error)) from None
 
 
-def of_stack(config: Mapping[str, Any]) -> Settings:
-    """Settings from a stack's whole configuration, secrets and other namespaces left aside.
+def of_stack(config: Mapping[str, Any], stack: str) -> Settings:
+    """Settings from the whole configuration of the stack called `stack`, secrets and other
+    namespaces left aside. Where the configuration may name the stack as `{stack}`, it does.
 
     Raises `SettingsError` with every fault at once.
     """
@@ -232,9 +224,8 @@ def of_stack(config: Mapping[str, Any]) -> Settings:
         for key, value in config.items()
         if key.startswith(f"{PROJECT}:")
     }
-    return parse(
-        {name: _decode(name, value) for name, value in mine.items() if name not in SECRET_KEYS}
-    )
+    raw = {name: _decode(name, value) for name, value in mine.items() if name not in SECRET_KEYS}
+    return parse(derived(filled(raw, stack)))
 
 
 def secret(key: str) -> pulumi.Output[str]:
@@ -291,8 +282,7 @@ def secrets(key: str) -> Secrets:
 
 def _decode(name: str, stored: Any) -> Any:
     """What a person wrote: Pulumi hands over text as it is, and all else as JSON."""
-    field = Settings.model_fields.get(name)
-    if not isinstance(stored, str) or field is None or field.annotation in (str, str | None):
+    if not isinstance(stored, str) or get_type_hints(Settings).get(name) in (None, str, str | None):
         return stored
     try:
         return json.loads(stored)

@@ -56,7 +56,7 @@ def _fault(message: str) -> PydanticCustomError:
     return PydanticCustomError("slipway", message)
 
 
-def _whole(low: int, high: int, noun: str) -> BeforeValidator:
+def whole(low: int, high: int, noun: str) -> BeforeValidator:
     """Lets an int from `low` to `high` through; no bool, no float, no text passes for one."""
 
     def check(value: object) -> object:
@@ -67,7 +67,10 @@ def _whole(low: int, high: int, noun: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def _matching(pattern: str, message: str) -> BeforeValidator:
+def matching(pattern: str, message: str) -> BeforeValidator:
+    """Lets text through that is all of `pattern`, a regular expression; `message` says what is
+    wrong with another value.
+    """
     compiled = re.compile(pattern)
 
     def check(value: object) -> object:
@@ -183,43 +186,57 @@ def _url(value: object) -> object:
     return value.rstrip("/")
 
 
+def _experiments(value: object) -> object:
+    allowed = 'is not a list of ids of MLflow\'s experiments, as in ["3", "14"]'
+    if value is None:
+        return value
+    if not isinstance(value, list) or not value:
+        raise _fault(allowed)
+    # `pulumi config set --path` makes a number of what is one.
+    ids = [str(one) if type(one) is int else one for one in value]
+    if not all(isinstance(one, str) and re.fullmatch(r"0|[1-9]\d{0,18}", one) for one in ids):
+        raise _fault(allowed)
+    return list(dict.fromkeys(ids))
+
+
 def _optional(value: object) -> object:
     if value is not None and not isinstance(value, str):
         raise _fault("is not text")
     return value or None
 
 
-Text = Annotated[str, _matching(r"\S(.*\S)?", "is not text, or is empty")]
+Text = Annotated[str, matching(r"\S(.*\S)?", "is not text, or is empty")]
 OptionalText = Annotated[str | None, BeforeValidator(_optional)]
-Directory = Annotated[str, _matching(r"[^\s:]+", "is not the path of a directory")]
+Experiments = Annotated[list[str] | None, BeforeValidator(_experiments)]
+Directory = Annotated[str, matching(r"[^\s:]+", "is not the path of a directory")]
 ImageName = Annotated[
     str,
-    _matching(
+    matching(
         r"[a-z0-9][-\w./]*(:\d+/[-\w./]+)?(:[\w.-]+)?(@sha256:[0-9a-f]{64})?",
         "is not the name of an image",
     ),
 ]
 Registry = Annotated[
     str,
-    _matching(
+    matching(
         r"[a-z0-9.-]+(:\d+)?(/[a-z0-9._/-]*[a-z0-9])?",
         "is not a registry such as 127.0.0.1:5000 or ghcr.io/someone",
     ),
 ]
 Bucket = Annotated[
     str,
-    _matching(
+    matching(
         r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", "is not a bucket's name: 3 to 63 of a-z, 0-9 and '-'"
     ),
 ]
 Version = Annotated[int, BeforeValidator(_version)]
 VersionKey = Annotated[int, BeforeValidator(_version_key)]
-Weight = Annotated[int, _whole(0, 100, "a whole percentage")]
-Percentage = Annotated[int, _whole(1, 100, "a whole percentage")]
-Replicas = Annotated[int, _whole(2, 500, "a whole number of replicas")]
+Weight = Annotated[int, whole(0, 100, "a whole percentage")]
+Percentage = Annotated[int, whole(1, 100, "a whole percentage")]
+Replicas = Annotated[int, whole(2, 500, "a whole number of replicas")]
 LeastReplicas = Annotated[int, BeforeValidator(_least_replicas)]
-Count = Annotated[int, _whole(1, 500, "a whole number of replicas")]
-ScalingPercent = Annotated[int, _whole(1, 1000, "a whole percentage")]
+Count = Annotated[int, whole(1, 500, "a whole number of replicas")]
+ScalingPercent = Annotated[int, whole(1, 1000, "a whole percentage")]
 RequestRate = Annotated[
     float, _number(0.01, 1e6, "is not a number of requests a second from 0.01 to 1000000")
 ]
@@ -241,8 +258,8 @@ Objective = Annotated[
     ),
 ]
 TracePercent = Annotated[float, _number(0.01, 100, "is not a percentage from 0.01 to 100")]
-Gpus = Annotated[int, _whole(0, 64, "a whole number of GPUs")]
-NodePort = Annotated[int, _whole(30000, 32767, "a port")]
+Gpus = Annotated[int, whole(0, 64, "a whole number of GPUs")]
+NodePort = Annotated[int, whole(30000, 32767, "a port")]
 ModelName = Annotated[str, BeforeValidator(_model_name)]
 Cpu = Annotated[str, BeforeValidator(_cpu)]
 Memory = Annotated[str, BeforeValidator(_memory)]
@@ -253,44 +270,50 @@ Steps = Annotated[list[int], BeforeValidator(_steps)]
 Share = Annotated[float, _number(0.0001, 1, "is not a share from 0.0001 to 1")]
 Number = Annotated[float, _number(-1e300, 1e300, "is not a number")]
 GateName = Annotated[
-    str, _matching(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", "is not a name of a-z, 0-9 and '-'")
+    str, matching(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", "is not a name of a-z, 0-9 and '-'")
 ]
 HttpUrl = Annotated[
     str,
-    _matching(
+    matching(
         r"https?://[A-Za-z0-9]([-.A-Za-z0-9]*[A-Za-z0-9])?(:\d{1,5})?"
         r"([/?]([!#$&-;=?-Z_a-z~]|%[0-9A-Fa-f]{2})*)?",
         "is not a URL such as https://gate.example/churn",
     ),
 ]
 HeaderName = Annotated[
-    str, _matching(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", "is not a header's name in lower case")
+    str, matching(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", "is not a header's name in lower case")
 ]
-CookieName = Annotated[str, _matching(r"[A-Za-z0-9][-_A-Za-z0-9]{0,62}", "is not a cookie's name")]
+CookieName = Annotated[str, matching(r"[A-Za-z0-9][-_A-Za-z0-9]{0,62}", "is not a cookie's name")]
 LabelKey = Annotated[
     str,
-    _matching(
+    matching(
         r"([a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?",
         "is not a label's key, as in app.kubernetes.io/name",
     ),
 ]
 LabelValue = Annotated[
     str,
-    _matching(
+    matching(
         r"([A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?)?",
         "is not a label's value: at most 63 of A-Z, a-z, 0-9, '-', '_' and '.'",
     ),
 ]
 NamespaceName = Annotated[
     str,
-    _matching(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", "is not a namespace of a-z, 0-9 and '-'"),
+    matching(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", "is not a namespace of a-z, 0-9 and '-'"),
+]
+SecretName = Annotated[
+    str,
+    matching(
+        r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?", "is not a Secret's name of a-z, 0-9, '-', '.'"
+    ),
 ]
 AlertName = Annotated[
-    str, _matching(r"[A-Z][A-Za-z0-9]{2,62}", "is not an alert's name, as in QueueTooLong")
+    str, matching(r"[A-Z][A-Za-z0-9]{2,62}", "is not an alert's name, as in QueueTooLong")
 ]
 ReceiverName = Annotated[
-    str, _matching(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", "is not a name of a-z, 0-9 and '-'")
+    str, matching(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", "is not a name of a-z, 0-9 and '-'")
 ]
 SlackChannel = Annotated[
-    str, _matching(r"[#@][-._a-z0-9]{1,79}", "is not a channel of Slack, as in '#models'")
+    str, matching(r"[#@][-._a-z0-9]{1,79}", "is not a channel of Slack, as in '#models'")
 ]
