@@ -11,12 +11,14 @@ from pulumi_kubernetes.core.v1 import Service, ServiceAccount
 from pulumi_kubernetes.networking.v1 import NetworkPolicy
 from pulumi_kubernetes.policy.v1 import PodDisruptionBudget
 
-from settings import Model
+from settings.model import Model
 
+from . import sidecars
 from .manifests import activator as manifests
-from .manifests import common, comparer, istio, network
-from .manifests.model_server import Server
+from .manifests import common, comparer, istio, mesh, network
+from .manifests.model_server import PORT, Server
 from .options import child
+from .sidecars import Sidecars
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,14 @@ class ActivatorArgs:
 
     namespace: where the model servers run. image: the serving image. scraper: the peer that reads
     its metrics. models: as in the configuration; those whose servers may have no pod are its.
+    sidecars: of the mesh that the pods are in, if they have any.
     """
 
     namespace: pulumi.Input[str]
     image: pulumi.Input[str]
     scraper: common.Manifest
     models: Mapping[str, Model]
+    sidecars: Sidecars | None = None
 
     @property
     def servers(self) -> list[Server]:
@@ -70,18 +74,30 @@ class Activator(pulumi.ComponentResource):
             automount_service_account_token=False,
             opts=child(self),
         )
-        comparers = [
-            network.pods(comparer.selector(model), args.namespace)
-            for model in sorted({server.model for server in servers})
-        ]
+        names = sorted({server.model for server in servers})
+        comparers = [network.pods(comparer.selector(model), args.namespace) for model in names]
+        spec = manifests.network_policy(
+            servers, [istio.gateways(), *comparers], args.scraper, args.namespace
+        )
         policy = NetworkPolicy(
             f"{name}-policy",
             metadata=metadata,
-            spec=manifests.network_policy(
-                servers, [istio.gateways(), *comparers], args.scraper, args.namespace
-            ),
+            spec=mesh.beside_sidecar(spec, args.scraper) if args.sidecars else spec,
             opts=child(self),
         )
+        allowed: list[pulumi.Resource] = []
+        if args.sidecars:
+            asking = [sidecars.account(comparer.name(model), args.namespace) for model in names]
+            rules = [
+                mesh.callers(PORT, [sidecars.gateways(), *asking]),
+                # KEDA has no sidecar. Its operator is one of the two that the policy above lets in.
+                mesh.callers(manifests.OWN_PORT),
+            ]
+            pods = manifests.selector()
+            allowed = [
+                args.sidecars.allow(self, name, metadata, pods, rules),
+                args.sidecars.leave_plain(self, name, metadata, pods, manifests.OWN_PORT),
+            ]
         service = Service(
             f"{name}-service", metadata=quiet, spec=manifests.service(), opts=child(self)
         )
@@ -91,10 +107,11 @@ class Activator(pulumi.ComponentResource):
             spec=common.disruption_budget(manifests.selector()),
             opts=child(self),
         )
+        workload = manifests.deployment(servers, args.image)
         self.deployment = Deployment(
             f"{name}-deployment",
             metadata=metadata,
-            spec=manifests.deployment(servers, args.image),
-            opts=child(self, [account, policy, service, budget], timeout="4m"),
+            spec=mesh.injected(workload, args.sidecars.version) if args.sidecars else workload,
+            opts=child(self, [account, policy, *allowed, service, budget], timeout="4m"),
         )
         self.register_outputs({})

@@ -16,8 +16,8 @@ from pulumi_kubernetes.core.v1 import (
 )
 from pulumi_kubernetes.networking.v1 import NetworkPolicy
 
-from settings_monitoring import Alerts
-from settings_platform import Images
+from settings.monitoring import Alerts
+from settings.platform import Images
 
 from .manifests import alertmanager as manifests
 from .manifests import common, network, prometheus, receiver_secrets

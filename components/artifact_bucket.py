@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pulumi
@@ -9,11 +10,14 @@ from pulumi_kubernetes.apps.v1 import Deployment
 from pulumi_kubernetes.core.v1 import PersistentVolumeClaim, Secret, Service, ServiceAccount
 from pulumi_kubernetes.networking.v1 import NetworkPolicy
 
-from settings_platform import ArtifactBucketSettings, Images
+from settings import Settings
+from settings.platform import ArtifactBucketSettings, Images
 
 from .manifests import bucket as manifests
-from .manifests import common, mlflow, network
+from .manifests import common, mesh, mlflow, mlflow_backup, network
 from .options import child
+from .sidecars import Sidecars
+from .sidecars import account as account_of
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,8 @@ class ArtifactBucketArgs:
         reaches nobody.
     keys: its credentials. bucket: its name, and the size of its volume. image: of versitygw.
     storage_class: of the volume; None means the cluster's default.
+    sidecars: of the mesh that the pod is in, if it has one.
+    clients: labels of more pods of the namespace that may reach it.
     """
 
     namespace: pulumi.Input[str]
@@ -39,6 +45,8 @@ class ArtifactBucketArgs:
     bucket: ArtifactBucketSettings = field(default_factory=ArtifactBucketSettings)
     image: pulumi.Input[str] = Images().versitygw
     storage_class: str | None = None
+    sidecars: Sidecars | None = None
+    clients: Sequence[dict[str, str]] = ()
 
 
 class ArtifactBucket(pulumi.ComponentResource):
@@ -90,24 +98,36 @@ class ArtifactBucket(pulumi.ComponentResource):
             spec=common.service(manifests.selector(), manifests.PORT, "http"),
             opts=child(self),
         )
+        spec = (
+            network.ingress(
+                manifests.selector(),
+                manifests.PORT,
+                [
+                    network.pods(labels, args.namespace)
+                    for labels in (mlflow.selector(), *args.clients)
+                ],
+            )
+            | network.nowhere()
+        )
         policy = NetworkPolicy(
             f"{name}-policy",
             metadata=metadata,
-            spec=network.ingress(
-                manifests.selector(),
-                manifests.PORT,
-                [network.pods(mlflow.selector(), args.namespace)],
-            )
-            | network.nowhere(),
+            spec=mesh.beside_sidecar(spec) if args.sidecars else spec,
             opts=child(self),
+        )
+        allowed: list[pulumi.Resource] = []
+        if args.sidecars:
+            rule = mesh.callers(manifests.PORT, [account_of(mlflow.SERVER, args.namespace)])
+            pods = manifests.selector()
+            allowed.append(args.sidecars.allow(self, name, metadata, pods, [rule]))
+        workload = manifests.deployment(
+            args.image, args.bucket.name, manifests.GATEWAY, self.credentials
         )
         deployment = Deployment(
             f"{name}-deployment",
             metadata=metadata,
-            spec=manifests.deployment(
-                args.image, args.bucket.name, manifests.GATEWAY, self.credentials
-            ),
-            opts=child(self, [claim, account, service, policy], timeout="5m"),
+            spec=mesh.injected(workload, args.sidecars.version) if args.sidecars else workload,
+            opts=child(self, [claim, account, service, policy, *allowed], timeout="5m"),
         )
         self.bucket = pulumi.Output.from_input(args.bucket.name)
         # By way of the Deployment: who takes the address gets it once the bucket is there.
@@ -119,3 +139,21 @@ class ArtifactBucket(pulumi.ComponentResource):
         self.register_outputs(
             {"bucket": self.bucket, "endpoint": self.endpoint, "credentials": self.credentials}
         )
+
+
+def bucket_of(
+    stack: Settings,
+    namespace: pulumi.Input[str],
+    keys: BucketKeys,
+    sidecars: Sidecars | None,
+) -> ArtifactBucketArgs:
+    """The bucket as the stack configures it, which backups of MLflow reach where there are any."""
+    return ArtifactBucketArgs(
+        namespace,
+        keys,
+        stack.artifact_bucket,
+        stack.images.versitygw,
+        stack.storage_class,
+        sidecars,
+        (mlflow_backup.selector(),) if stack.mlflow.backups else (),
+    )

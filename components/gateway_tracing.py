@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_kubernetes.apiextensions import CustomResource
 
-from settings_tracing import Collector
+from settings.tracing import Collector
 
 from .manifests import common, istio
 from .manifests import tracing as manifests

@@ -9,8 +9,8 @@ from pulumi_kubernetes.apps.v1 import Deployment
 from pulumi_kubernetes.core.v1 import ConfigMap, Secret, Service, ServiceAccount
 from pulumi_kubernetes.networking.v1 import NetworkPolicy
 
-from settings_monitoring import Grafana as Exposure
-from settings_platform import Images
+from settings.monitoring import Grafana as Exposure
+from settings.platform import Images
 
 from .manifests import common, network
 from .manifests import grafana as manifests

@@ -9,18 +9,19 @@ import pulumi
 from pulumi_kubernetes.core.v1 import Namespace
 from pulumi_kubernetes.networking.v1 import NetworkPolicy
 
-from .manifests import common, network
+from .manifests import common, mesh, network
 from .options import child
 
 
 @dataclass(frozen=True)
 class IsolatedNamespaceArgs:
     """`namespace`: its name in the cluster. `level`: the Pod Security level that is enforced in
-    it.
+    it. `sidecars`: whether its pods get one; make them after the mesh.
     """
 
     namespace: str
     level: Literal["restricted", "baseline", "privileged"] = "restricted"
+    sidecars: bool = False
 
 
 class IsolatedNamespace(pulumi.ComponentResource):
@@ -38,9 +39,10 @@ class IsolatedNamespace(pulumi.ComponentResource):
             f"pod-security.kubernetes.io/{mode}": args.level
             for mode in ("enforce", "audit", "warn")
         }
+        injected = mesh.INJECTED if args.sidecars else {}
         namespace = Namespace(
             f"{name}-namespace",
-            metadata={"name": args.namespace, "labels": common.OWNED | security},
+            metadata={"name": args.namespace, "labels": common.OWNED | security | injected},
             opts=child(self),
         )
         self.namespace = namespace.metadata.apply(lambda metadata: metadata.name or args.namespace)

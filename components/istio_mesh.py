@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pulumi
@@ -9,13 +10,13 @@ from pulumi_kubernetes.apiextensions import CustomResource
 from pulumi_kubernetes.helm.v3 import Release
 from pulumi_kubernetes.networking.v1 import NetworkPolicy
 
-from settings_exposure import Exposure
-from settings_platform import Istio
-from settings_tracing import Tracing
+from settings.exposure import Gateway
+from settings.platform import Istio
+from settings.tracing import Tracing
 
 from .gateway_tracing import GatewayTracing, GatewayTracingArgs
 from .isolated_namespace import IsolatedNamespace, IsolatedNamespaceArgs
-from .manifests import common, prometheus
+from .manifests import common, mesh, prometheus
 from .manifests import istio as manifests
 from .options import chart, child
 
@@ -27,18 +28,24 @@ class IstioMeshArgs:
     istio: where the charts lie and which images they run. exposure: how the gateway is reached.
     scraper: the peer that reads the gateway's metrics, as a NetworkPolicy names it.
     served_namespace: whose Services the gateway counts the answers of. tracing: where traces go,
-    if anywhere.
+    if anywhere. meshed: name -> namespace, of those whose pods get sidecars, with `istio.sidecars`.
     """
 
     istio: Istio = field(default_factory=Istio)
-    exposure: Exposure = field(default_factory=Exposure)
+    exposure: Gateway = field(default_factory=Gateway)
     scraper: common.Manifest = field(default_factory=prometheus.peer)
     served_namespace: pulumi.Input[str] = "models"
     tracing: Tracing = field(default_factory=Tracing)
+    meshed: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
 
 
 class IstioMesh(pulumi.ComponentResource):
-    """Istio from its own charts, and a Gateway for plain HTTP.
+    """Istio from its own charts, and a Gateway for plain HTTP or HTTPS.
+
+    With `istio.sidecars` the pods of the meshed namespaces speak to each other and to the gateway
+    by mutual TLS alone, and nobody may ask any of them whom no policy names; Istio's CNI plugin is
+    put on each node for it, in a namespace that may do so. Make these pods after the mesh, or they
+    have no sidecar.
 
     Everything of Istio's kinds must depend on it: its webhook refuses their removal once istiod
     is gone.
@@ -61,6 +68,8 @@ class IstioMesh(pulumi.ComponentResource):
         ingress = IsolatedNamespace(
             f"{name}-ingress", IsolatedNamespaceArgs(manifests.INGRESS_NAMESPACE), parent
         )
+        tls, sidecars = args.exposure.tls, args.istio.sidecars
+        meshed = dict(args.meshed) if sidecars else {}
         policies = [
             NetworkPolicy(
                 f"{name}-{workload}-policy",
@@ -69,8 +78,12 @@ class IstioMesh(pulumi.ComponentResource):
                 opts=child(self),
             )
             for workload, namespace, spec in (
-                ("istiod", system.namespace, manifests.istiod_policy()),
-                (manifests.INGRESS, ingress.namespace, manifests.ingress_policy(args.scraper)),
+                ("istiod", system.namespace, manifests.istiod_policy(*meshed.values())),
+                (
+                    manifests.INGRESS,
+                    ingress.namespace,
+                    manifests.ingress_policy(args.scraper, tls),
+                ),
             )
         ]
 
@@ -103,11 +116,19 @@ class IstioMesh(pulumi.ComponentResource):
             manifests.istiod_values(args.istio, args.tracing.collector),
             base,
         )
+        members: list[pulumi.Resource] = [istiod]
+        if sidecars:
+            node = IsolatedNamespace(
+                f"{name}-cni", IsolatedNamespaceArgs(mesh.CNI_NAMESPACE, "privileged"), parent
+            )
+            members.append(
+                release("istio-cni", "istio-cni", node.namespace, mesh.cni_values(args.istio), base)
+            )
         edge = release(
             manifests.INGRESS,
             "gateway",
             ingress.namespace,
-            manifests.gateway_values(args.exposure, counted),
+            manifests.gateway_values(args.exposure, counted, tls, args.istio),
             istiod,
             # A balancer may give an address after minutes, or never: nothing here needs it.
             skip_await=args.exposure.service_type == "LoadBalancer",
@@ -117,7 +138,7 @@ class IstioMesh(pulumi.ComponentResource):
             api_version="networking.istio.io/v1",
             kind="Gateway",
             metadata=common.metadata(manifests.GATEWAY, ingress.namespace, common.OWNED),
-            spec=manifests.gateway(),
+            spec=manifests.gateway(tls),
             opts=child(self, [istiod, edge]),
         )
         CustomResource(
@@ -128,6 +149,21 @@ class IstioMesh(pulumi.ComponentResource):
             spec=manifests.fail_open(),
             opts=child(self, [istiod, edge]),
         )
+        if sidecars:
+            guards: list[tuple[str, str, pulumi.Input[str], common.Manifest]] = [
+                ("strict", "PeerAuthentication", system.namespace, mesh.strict())
+            ]
+            for short, namespace in meshed.items():
+                guards.append((f"{short}-nobody", "AuthorizationPolicy", namespace, mesh.nobody()))
+            for part, kind, home, spec in guards:
+                CustomResource(
+                    f"{name}-{part}",
+                    api_version="security.istio.io/v1",
+                    kind=kind,
+                    metadata=common.metadata("default", home, common.OWNED),
+                    spec=spec,
+                    opts=child(self, members),
+                )
         if collector := args.tracing.collector:
             traced = GatewayTracingArgs(
                 ingress.namespace, collector, args.tracing.sample, (istiod, edge)
@@ -136,7 +172,11 @@ class IstioMesh(pulumi.ComponentResource):
         self.ingress_namespace = ingress.namespace
         self.gateway = pulumi.Output.concat(ingress.namespace, "/", manifests.GATEWAY)
         inside = pulumi.Output.concat(
-            "http://", manifests.INGRESS, ".", ingress.namespace, ".svc.cluster.local"
+            "https://" if tls else "http://",
+            manifests.INGRESS,
+            ".",
+            ingress.namespace,
+            ".svc.cluster.local",
         )
         self.url = pulumi.Output.from_input(args.exposure.url) if args.exposure.url else inside
         self.register_outputs(

@@ -8,7 +8,7 @@ import pulumi
 from pulumi_kubernetes.helm.v3 import Release
 from pulumi_kubernetes.networking.v1 import NetworkPolicy
 
-import settings_scaling as settings
+from settings import scaling as settings
 
 from .isolated_namespace import IsolatedNamespace, IsolatedNamespaceArgs
 from .manifests import common

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import pulumi
 from pulumi_kubernetes.apiextensions import CustomResource
 
-from settings import Model
+from settings.model import Model
 
 from .manifests import common, comparer, istio
 from .manifests import route as manifests
@@ -40,7 +40,7 @@ class ModelRouteArgs:
 
     name: the model's. namespace: where its servers run. edge: the mesh. servers: version -> its
     ModelServer, for every version with a role. model: the roles, as in the configuration.
-    comparer: of the model's shadow; None if it has none.
+    comparer: of the model's shadow; None if it has none. sidecars: whether the pods have one.
     """
 
     name: str
@@ -49,6 +49,7 @@ class ModelRouteArgs:
     servers: Mapping[int, Served]
     model: Model
     comparer: Served | None = None
+    sidecars: bool = False
 
 
 class ModelRoute(pulumi.ComponentResource):
@@ -88,7 +89,9 @@ class ModelRoute(pulumi.ComponentResource):
                 f"v{version}-destination",
                 "DestinationRule",
                 f"{args.name}-v{version}",
-                manifests.destination_rule(server.host, held=model.scaling.to_zero),
+                manifests.destination_rule(
+                    server.host, held=model.scaling.to_zero, sidecars=args.sidecars
+                ),
             )
             for version, server in servers.items()
         ]
@@ -100,7 +103,7 @@ class ModelRoute(pulumi.ComponentResource):
                     "comparer-destination",
                     "DestinationRule",
                     comparer.name(args.name),
-                    manifests.comparer_rule(mirror.host),
+                    manifests.comparer_rule(mirror.host, sidecars=args.sidecars),
                 )
             )
         of_istio(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pulumi
@@ -12,14 +13,36 @@ from pulumi_kubernetes.core.v1 import Service, ServiceAccount
 from pulumi_kubernetes.networking.v1 import NetworkPolicy
 from pulumi_kubernetes.policy.v1 import PodDisruptionBudget
 
-from settings import Resources
-from settings_scaling import Scaling
-from settings_tracing import Tracing
+from settings.model import Resources
+from settings.scaling import Scaling
+from settings.tracing import Tracing
 
+from . import sidecars
 from .activator import Activator
-from .manifests import activator, autoscaler, common, comparer, istio, mlflow, network
+from .manifests import (
+    activator,
+    autoscaler,
+    common,
+    comparer,
+    istio,
+    mesh,
+    mlflow,
+    network,
+    placement,
+)
 from .manifests import model_server as manifests
 from .options import child
+from .sidecars import Sidecars
+
+
+@dataclass(frozen=True)
+class Store:
+    """A bucket that model servers read. artifacts: where it is. access: service account, as in
+    `churn-v1`, -> what lets its pods in, which they wait for.
+    """
+
+    artifacts: manifests.Artifacts
+    access: Mapping[str, pulumi.Resource] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -30,7 +53,10 @@ class Surroundings:
     are fetched from, in tracking_namespace. scraper: the peer that reads their metrics.
     prometheus_url: where KEDA's operator asks Prometheus, inside the cluster and without a path.
     keda: what ScaledObjects depend on, where a model scales by requests. activator: who holds
-    requests, where a model's servers may have no pod. tracing: where traces go, if anywhere.
+    requests, where a model's servers may have no pod. tracing: where traces go, if anywhere. gpu:
+    the nodes with GPUs, where the stack knows them. store: the bucket that they read; None means
+    that MLflow passes artifacts on. sidecars: of the mesh that the pods are in, if they have any.
+    cuda: the serving image of models with GPUs; None means that it is `image`.
     """
 
     namespace: pulumi.Input[str]
@@ -42,6 +68,10 @@ class Surroundings:
     keda: pulumi.Resource | None = None
     activator: Activator | None = None
     tracing: Tracing = field(default_factory=Tracing)
+    sidecars: Sidecars | None = None
+    gpu: placement.GpuPool | None = None
+    store: Store | None = None
+    cuda: pulumi.Input[str] | None = None
 
     @property
     def clients(self) -> list[common.Manifest]:
@@ -99,7 +129,10 @@ class ModelServer(pulumi.ComponentResource):
             args.allow_pickle,
             args.floor,
             around.tracing.collector,
+            around.gpu,
+            around.store.artifacts if around.store else None,
         )
+        reading = around.store.access.get(server.name) if around.store else None
         metadata = common.metadata(server.name, around.namespace, server.labels)
 
         account = ServiceAccount(
@@ -116,12 +149,14 @@ class ModelServer(pulumi.ComponentResource):
         if args.scaling.to_zero:
             clients.append(activator.peer(around.namespace))
         tracking = network.pods(mlflow.selector(), around.tracking_namespace)
+        spec = manifests.network_policy(server, clients, tracking, mlflow.PORT)
         policy = NetworkPolicy(
             f"{name}-policy",
             metadata=metadata,
-            spec=manifests.network_policy(server, clients, tracking, mlflow.PORT),
+            spec=mesh.beside_sidecar(spec, around.scraper) if around.sidecars else spec,
             opts=child(self),
         )
+        allowed = self._allow(name, args, server, metadata) if around.sidecars else []
 
         def service(*after: pulumi.Resource) -> Service:
             return Service(
@@ -140,11 +175,17 @@ class ModelServer(pulumi.ComponentResource):
             spec=common.disruption_budget(server.selector),
             opts=child(self),
         )
+        image = around.cuda if args.resources.gpu and around.cuda else around.image
+        workload = manifests.deployment(server, image, around.tracking_uri)
         deployment = Deployment(
             f"{name}-deployment",
             metadata=metadata,
-            spec=manifests.deployment(server, around.image, around.tracking_uri),
-            opts=child(self, [account, policy, *reached, budget], timeout="4m"),
+            spec=mesh.injected(workload, around.sidecars.version) if around.sidecars else workload,
+            opts=child(
+                self,
+                [account, policy, *allowed, *reached, budget, *([reading] if reading else [])],
+                timeout="4m",
+            ),
         )
         if args.scaling.to_zero:
             behind = Service(
@@ -154,9 +195,10 @@ class ModelServer(pulumi.ComponentResource):
                     around.namespace,
                     server.labels,
                     # The gateway need not know of it.
-                    common.SKIP_AWAIT | {"networking.istio.io/exportTo": "~"},
+                    common.SKIP_AWAIT
+                    | {"networking.istio.io/exportTo": "." if around.sidecars else "~"},
                 ),
-                spec=manifests.pods_service(server),
+                spec=manifests.pods_service(server, sidecars=around.sidecars is not None),
                 opts=child(self),
             )
             holding = [around.activator.deployment] if around.activator else []
@@ -165,7 +207,7 @@ class ModelServer(pulumi.ComponentResource):
             HorizontalPodAutoscaler(
                 f"{name}-autoscaler",
                 metadata=metadata,
-                spec=autoscaler.horizontal(server),
+                spec=autoscaler.horizontal(server, sidecars=around.sidecars is not None),
                 opts=child(self, [deployment]),
             )
         else:
@@ -174,9 +216,27 @@ class ModelServer(pulumi.ComponentResource):
                 api_version="keda.sh/v1alpha1",
                 kind="ScaledObject",
                 metadata=metadata,
-                spec=autoscaler.scaled_object(server, around.prometheus_url),
+                spec=autoscaler.scaled_object(
+                    server, around.prometheus_url, sidecars=around.sidecars is not None
+                ),
                 # A component's dependencies are not its children's.
                 opts=child(self, [deployment, *([around.keda] if around.keda else [])]),
             )
         self.host = pulumi.Output.concat(server.name, ".", around.namespace, ".svc.cluster.local")
         self.register_outputs({"host": self.host})
+
+    def _allow(
+        self, name: str, args: ModelServerArgs, server: manifests.Server, metadata: common.Manifest
+    ) -> list[pulumi.Resource]:
+        """Who may ask these pods: the gateway, the model's comparer, and who holds requests."""
+        around = args.surroundings
+        if around.sidecars is None:
+            return []
+        callers: list[pulumi.Input[str]] = [
+            sidecars.gateways(),
+            sidecars.account(comparer.name(args.model), around.namespace),
+        ]
+        if args.scaling.to_zero:
+            callers.append(sidecars.account(activator.NAME, around.namespace))
+        rule = mesh.callers(manifests.PORT, callers)
+        return [around.sidecars.allow(self, name, metadata, server.selector, [rule])]

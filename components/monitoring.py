@@ -11,7 +11,7 @@ from pulumi_kubernetes.apps.v1 import Deployment
 from pulumi_kubernetes.core.v1 import ConfigMap, PersistentVolumeClaim, Service, ServiceAccount
 from pulumi_kubernetes.networking.v1 import NetworkPolicy
 
-from settings_monitoring import Prometheus
+from settings.monitoring import Prometheus
 
 from . import access
 from .manifests import common, network
@@ -33,7 +33,7 @@ class MonitoringArgs:
     Prometheus' rule files. alertmanager: where it is reached, as in
     http://alertmanager.monitoring.svc:9093; None: alerts show here alone. keda: the namespace of
     KEDA's operator; None where it is not installed. clients: the peers in the cluster that ask it,
-    as in `manifests.network.pods`.
+    as in `manifests.network.pods`. sidecars: whether the scraped pods have one.
     """
 
     namespace: pulumi.Input[str]
@@ -45,6 +45,7 @@ class MonitoringArgs:
     alertmanager: pulumi.Input[str] | None = None
     keda: pulumi.Input[str] | None = None
     clients: Sequence[common.Manifest] = ()
+    sidecars: bool = False
 
 
 class Monitoring(pulumi.ComponentResource):
@@ -80,6 +81,7 @@ class Monitoring(pulumi.ComponentResource):
                 keda=parts[2],
                 rules=[*rules],
                 verify_kubelets=exposure.verify_kubelets,
+                sidecars=args.sidecars,
             )
         )
 

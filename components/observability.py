@@ -76,6 +76,7 @@ class Observability(pulumi.ComponentResource):
                     args.namespace,
                     keda.NAMESPACE if args.keda else None,
                     stack.operator,
+                    stack.istio.sidecars,
                 ),
                 part,
             )
@@ -111,6 +112,7 @@ class Observability(pulumi.ComponentResource):
                     told,
                     args.keda.namespace if args.keda else None,
                     clients + ([args.keda.peer] if args.keda else []),
+                    stack.istio.sidecars,
                 ),
                 # It stood alone once: what it holds is taken over.
                 pulumi.ResourceOptions(

@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 from pulumi_kubernetes.apiextensions import CustomResource
 
-from settings_monitoring import Operator
+from settings.monitoring import Operator
 
 from .manifests import common
 from .manifests import operator as manifests
@@ -23,7 +23,7 @@ class OperatorMonitoringArgs:
     namespace: where its objects lie. scraped: the namespaces whose annotated pods it reads. rules:
     in the shape of a rule file, {"groups": [...]}. routes: the namespace of the kube-state-metrics
     that tells of the routes' weights. keda: that of KEDA's operator; None without KEDA. operator:
-    by which labels it selects.
+    by which labels it selects. sidecars: whether these pods have one.
     """
 
     namespace: pulumi.Input[str]
@@ -32,6 +32,7 @@ class OperatorMonitoringArgs:
     routes: pulumi.Input[str]
     keda: str | None = None
     operator: Operator = field(default_factory=Operator)
+    sidecars: bool = False
 
 
 class OperatorMonitoring(pulumi.ComponentResource):
@@ -55,7 +56,8 @@ class OperatorMonitoring(pulumi.ComponentResource):
                 opts=child(self),
             )
 
-        create("PodMonitor", "pods", manifests.pod_monitor(sorted(args.scraped)))
+        pods = manifests.pod_monitor(sorted(args.scraped), sidecars=args.sidecars)
+        create("PodMonitor", "pods", pods)
         create("ServiceMonitor", "routes", manifests.routes_monitor(args.routes))
         if args.keda:
             create("ServiceMonitor", "keda", manifests.keda_monitor(args.keda))

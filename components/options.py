@@ -29,6 +29,11 @@ def child(
     )
 
 
+def by(*providers: pulumi.ProviderResource) -> pulumi.ResourceOptions:
+    """Options of a part that is made by these providers."""
+    return pulumi.ResourceOptions(providers=list(providers))
+
+
 def inside_url(
     service: pulumi.Input[str], namespace: pulumi.Input[str], port: int
 ) -> pulumi.Output[str]:

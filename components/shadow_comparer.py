@@ -10,9 +10,10 @@ from pulumi_kubernetes.apps.v1 import Deployment
 from pulumi_kubernetes.core.v1 import Service, ServiceAccount
 from pulumi_kubernetes.networking.v1 import NetworkPolicy
 
-from settings import Model
+from settings.model import Model
 
-from .manifests import activator, common, network
+from . import sidecars
+from .manifests import activator, common, mesh, network
 from .manifests import comparer as manifests
 from .manifests import model_server as servers
 from .model_route import Served
@@ -73,12 +74,18 @@ class ShadowComparer(pulumi.ComponentResource):
         if scaling.to_zero:
             compared.append(activator.peer(around.namespace))
             seconds = servers.REQUEST_SECONDS + scaling.cold_start_seconds
+        spec = manifests.network_policy(args.name, around.clients, compared)
         policy = NetworkPolicy(
             f"{name}-policy",
             metadata=metadata,
-            spec=manifests.network_policy(args.name, around.clients, compared),
+            spec=mesh.beside_sidecar(spec, around.scraper) if around.sidecars else spec,
             opts=child(self),
         )
+        allowed: list[pulumi.Resource] = []
+        if around.sidecars:
+            rule = mesh.callers(servers.PORT, [sidecars.gateways()])
+            selects = manifests.selector(args.name)
+            allowed.append(around.sidecars.allow(self, name, metadata, selects, [rule]))
         service = Service(
             f"{name}-service",
             metadata=quiet,
@@ -89,11 +96,12 @@ class ShadowComparer(pulumi.ComponentResource):
             (version, pulumi.Output.concat("http://", args.servers[version].host))
             for version in versions
         )
+        workload = manifests.deployment(args.name, around.image, stable, shadow, seconds)
         Deployment(
             f"{name}-deployment",
             metadata=quiet,
-            spec=manifests.deployment(args.name, around.image, stable, shadow, seconds),
-            opts=child(self, [account, policy, service]),
+            spec=mesh.injected(workload, around.sidecars.version) if around.sidecars else workload,
+            opts=child(self, [account, policy, *allowed, service]),
         )
         self.host = pulumi.Output.concat(called, ".", around.namespace, ".svc.cluster.local")
         self.register_outputs({"host": self.host})

@@ -9,8 +9,8 @@ from pulumi_kubernetes.batch.v1 import Job
 from pulumi_kubernetes.core.v1 import ConfigMap, ServiceAccount
 from pulumi_kubernetes.networking.v1 import NetworkPolicy
 
-from .manifests import common, network
-from .manifests import mlflow as manifests
+from .manifests import common, mesh, mlflow, network
+from .manifests import training as manifests
 from .options import child
 
 # What the demo's script registers: model -> versions.
@@ -23,7 +23,7 @@ class TrainingJobArgs:
 
     namespace: where it runs, beside MLflow, which is all that it reaches. image: one with the
     libraries. script: the text of the program. tracking_uri: the MLflow to register at. model: the
-    name to register under.
+    name to register under. sidecars: whether its pod has one.
     """
 
     namespace: pulumi.Input[str]
@@ -31,6 +31,7 @@ class TrainingJobArgs:
     script: str
     tracking_uri: pulumi.Input[str]
     model: str = "churn"
+    sidecars: bool = False
 
 
 class TrainingJob(pulumi.ComponentResource):
@@ -45,7 +46,7 @@ class TrainingJob(pulumi.ComponentResource):
         self, name: str, args: TrainingJobArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("slipway:index:TrainingJob", name, None, opts)
-        metadata = common.metadata(manifests.TRAINING, args.namespace, manifests.training_labels())
+        metadata = common.metadata(manifests.TRAINING, args.namespace, manifests.labels())
         script = ConfigMap(
             f"{name}-script",
             metadata=metadata,
@@ -58,27 +59,28 @@ class TrainingJob(pulumi.ComponentResource):
             automount_service_account_token=False,
             opts=child(self),
         )
+        spec = network.ingress(manifests.selector(), mlflow.PORT, []) | network.egress(
+            [
+                {
+                    "to": [network.pods(mlflow.selector(), args.namespace)],
+                    "ports": [network.tcp(mlflow.PORT)],
+                }
+            ]
+        )
         policy = NetworkPolicy(
             f"{name}-policy",
             metadata=metadata,
-            spec=network.ingress(manifests.training_selector(), manifests.PORT, [])
-            | network.egress(
-                [
-                    {
-                        "to": [network.pods(manifests.selector(), args.namespace)],
-                        "ports": [network.tcp(manifests.PORT)],
-                    }
-                ]
-            ),
+            spec=mesh.beside_sidecar(spec) if args.sidecars else spec,
             opts=child(self),
+        )
+        workload = manifests.job(
+            args.image, args.script, manifests.TRAINING, args.tracking_uri, args.model
         )
         Job(
             f"{name}-job",
             # One that failed is replaced by the next update, rather than waited for once more.
             metadata=metadata | {"annotations": {"pulumi.com/replaceUnready": "true"}},
-            spec=manifests.training_job(
-                args.image, args.script, manifests.TRAINING, args.tracking_uri, args.model
-            ),
+            spec=mesh.injected(workload) if args.sidecars else workload,
             opts=pulumi.ResourceOptions.merge(
                 child(self, [script, account, policy], timeout="10m"),
                 pulumi.ResourceOptions(replace_on_changes=["spec"]),

@@ -207,9 +207,7 @@ def _cluster() -> list[Box]:
 
 
 def _gpu() -> list[Box]:
-    where = (
-        "Empty but with `monitoring: operator`, where that Prometheus reads NVIDIA's DCGM exporter."
-    )
+    where = "Empty without GPUs and NVIDIA's DCGM exporter, which `gpu.exporter` brings."
     name = "{{Hostname}} GPU {{gpu}}"
     fields = "by (Hostname, gpu)"
     used, free = (f"sum {fields} (DCGM_FI_DEV_FB_{it})" for it in ("USED", "FREE"))

@@ -28,7 +28,7 @@ _NEEDED: tuple[tuple[str, Needs], ...] = (
     ("model_drift_", "profile"),
 )
 REASONS: dict[Needs, str] = {
-    "gpu": "a GPU, NVIDIA's DCGM exporter, and monitoring: operator",
+    "gpu": "a GPU, and NVIDIA's DCGM exporter",
     "keda": "a model that scales by requests_per_second, and so KEDA",
     "shadow": "a model with a shadow that has answered",
     "profile": "a version with a profile of its training data that has answered",

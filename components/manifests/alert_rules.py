@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from settings import Model
-from settings_monitoring import AlertRule, Alerts
-from settings_types import duration_seconds
+from settings.model import Model
+from settings.monitoring import AlertRule, Alerts
+from settings.types import duration_seconds
 
 from . import activator
 from .alert_texts import TEXTS

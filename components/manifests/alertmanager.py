@@ -10,8 +10,8 @@ import json
 import math
 from collections.abc import Sequence
 
-from settings_monitoring import AlertRoute, Alerts, Receiver
-from settings_types import duration_seconds
+from settings.monitoring import AlertRoute, Alerts, Receiver
+from settings.types import duration_seconds
 
 from . import common, mlflow
 from .alert_rules import duration

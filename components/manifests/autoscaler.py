@@ -4,13 +4,13 @@ ScaledObject of KEDA on the requests a second too.
 
 from __future__ import annotations
 
-from settings_scaling import Pace
-from settings_types import duration_seconds
+from settings.scaling import Pace
+from settings.types import duration_seconds
 
 from . import activator
 from .common import Manifest, Text
 from .istio import INGRESS_NAMESPACE
-from .model_server import Server
+from .model_server import CONTAINER, Server
 
 # Queries in a row that Prometheus leaves unanswered before the fallback counts. Until then, as for
 # every metric that is not to be had, Kubernetes adds pods by the others and takes none away.
@@ -20,28 +20,30 @@ FAILURES = 3
 POLLING_SECONDS = 2
 
 
-def horizontal(server: Server) -> Manifest:
-    """The spec of the HorizontalPodAutoscaler, autoscaling/v2."""
+def horizontal(server: Server, *, sidecars: bool = False) -> Manifest:
+    """The spec of the HorizontalPodAutoscaler, autoscaling/v2. sidecars: whether the pods have one,
+    whose share of their requests would else dilute the server's.
+    """
     return {
         "scaleTargetRef": _target(server),
         "minReplicas": server.min_replicas,
         "maxReplicas": server.scaling.max,
         "metrics": [
-            _utilization("cpu", server.scaling.cpu),
-            _utilization("memory", server.scaling.memory),
+            _utilization("cpu", server.scaling.cpu, sidecars),
+            _utilization("memory", server.scaling.memory, sidecars),
         ],
         "behavior": behavior(server),
     }
 
 
-def scaled_object(server: Server, prometheus_url: Text) -> Manifest:
+def scaled_object(server: Server, prometheus_url: Text, *, sidecars: bool = False) -> Manifest:
     """The spec of the ScaledObject, keda.sh/v1alpha1 of KEDA 2.21, from which KEDA makes the
     HorizontalPodAutoscaler `keda-hpa-<name of the server>`.
 
     prometheus_url: where KEDA's operator asks, without a path. It asks whenever Kubernetes wants
     the metric, so a polling interval and a cool-down have a meaning only where there may be zero
     pods. There a fallback is left out, unless one is configured: KEDA would wake every version
-    while Prometheus is away, and takes no pod away then without it too.
+    while Prometheus is away, and takes no pod away then without it too. sidecars: see `horizontal`.
 
     Raises ValueError if the server has no `requests_per_second`.
     """
@@ -78,8 +80,8 @@ def scaled_object(server: Server, prometheus_url: Text) -> Manifest:
                 },
             },
             *([_waiting(server, scaling.requests_per_second)] if scaling.to_zero else []),
-            _trigger("cpu", scaling.cpu),
-            _trigger("memory", scaling.memory),
+            _trigger("cpu", scaling.cpu, sidecars),
+            _trigger("memory", scaling.memory, sidecars),
         ],
     }
 
@@ -167,13 +169,18 @@ def _target(server: Server) -> Manifest:
     return {"apiVersion": "apps/v1", "kind": "Deployment", "name": server.name}
 
 
-def _utilization(resource: str, percent: int) -> Manifest:
+def _utilization(resource: str, percent: int, of_container: bool) -> Manifest:
     target = {"type": "Utilization", "averageUtilization": percent}
+    if of_container:
+        measured = {"name": resource, "container": CONTAINER, "target": target}
+        return {"type": "ContainerResource", "containerResource": measured}
     return {"type": "Resource", "resource": {"name": resource, "target": target}}
 
 
-def _trigger(resource: str, percent: int) -> Manifest:
-    return {"type": resource, "metricType": "Utilization", "metadata": {"value": str(percent)}}
+def _trigger(resource: str, percent: int, of_container: bool) -> Manifest:
+    where = {"containerName": CONTAINER} if of_container else {}
+    metadata = {"value": str(percent), **where}
+    return {"type": resource, "metricType": "Utilization", "metadata": metadata}
 
 
 def _decimal(number: float) -> str:

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 
-from settings_exposure import Exposure
+from settings.exposure import Exposure
 
 from . import common
 from .common import Manifest, Text

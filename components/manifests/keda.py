@@ -5,7 +5,7 @@ The names are those of KEDA's official chart, and hold for any chart that keeps 
 
 from __future__ import annotations
 
-from settings_scaling import Keda
+from settings.scaling import Keda
 
 from . import network
 from .common import Manifest, Text

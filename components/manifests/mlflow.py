@@ -1,26 +1,28 @@
-"""The manifests of the MLflow tracking server, and of the Job that registers the demo model
-there.
-"""
+"""The manifests of the MLflow tracking server."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from . import common
 from .common import Manifest, Text
 
+if TYPE_CHECKING:
+    from .mlflow_database import Connection
+
 SERVER = "mlflow"
 PORT = 5000
 EVERYWHERE = "0.0.0.0"  # noqa: S104  (of the pod: policies say who gets there)
-TRAINING = "train-demo"
+# Of the artifacts in a bucket that holds more than them.
+PREFIX = "mlflow"
 # Kubernetes puts its value where a command says $(POD_IP).
 _POD_ADDRESS = "POD_IP"
 # Where the server's processes leave their counts; they are added up when somebody asks.
 _COUNTS = f"{common.TMP}/metrics"
 
-_QUIET = {"HOME": common.TMP, "MLFLOW_DISABLE_TELEMETRY": "true", "GIT_PYTHON_REFRESH": "quiet"}
+QUIET = {"HOME": common.TMP, "MLFLOW_DISABLE_TELEMETRY": "true", "GIT_PYTHON_REFRESH": "quiet"}
 
 
 def selector() -> dict[str, str]:
@@ -50,19 +52,43 @@ def allowed_hosts(namespace: str, urls: Sequence[str | None]) -> str:
 
 
 def pod(
-    image: Text, claim: Text, destination: Text, endpoint: Text, credentials: Text, hosts: Text
+    image: Text,
+    claim: Text,
+    destination: Text,
+    endpoint: Text | None,
+    credentials: Text | None,
+    hosts: Text,
+    *,
+    region: str = "us-east-1",
+    origins: Sequence[str] = (),
+    database: tuple[Connection, Text] | None = None,
 ) -> Manifest:
     """The tracking server's pod.
 
     `destination` is the bucket's s3:// URL, `endpoint` the S3 service, `credentials` the Secret
-    that holds AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Clients get artifacts through the
-    server and need no keys.
+    that holds AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; None, both, where they are AWS' own and
+    the service account's. Clients get artifacts through the server and need no keys. `origins`:
+    URLs whose pages may change things. `database`: a PostgreSQL and its URL for SQLAlchemy; without
+    one, SQLite on the volume of `claim`.
     """
     command = ["mlflow", "server", "--host", EVERYWHERE, "--port", str(PORT), "--workers", "1"]
-    store = ["--backend-store-uri", "sqlite:////data/mlflow.db", "--serve-artifacts"]
+    address = database[1] if database else "sqlite:////data/mlflow.db"
+    store = ["--backend-store-uri", address, "--serve-artifacts"]
+    given = {"envFrom": [{"secretRef": {"name": credentials}}]} if credentials is not None else {}
+    held = [common.mount("data", "/data")]
+    volumes = [common.claim_volume("data", claim)]
+    beside: Manifest = {}
+    ending: Manifest = {}
+    reached: list[Manifest] = []
+    if database:
+        held, volumes, reached = database[0].mounts(), database[0].volumes(), _pooled(database[0])
+        beside = {"initContainers": [database[0].login(image)]} | _spread_out()
+        # Another server is there meanwhile: requests go on to this one until all know that it goes.
+        ending = {"lifecycle": {"preStop": {"sleep": {"seconds": 5}}}}
     return common.pod(
         SERVER,
-        terminationGracePeriodSeconds=30,
+        terminationGracePeriodSeconds=60 if database else 30,
+        **beside,
         containers=[
             common.container(
                 SERVER,
@@ -74,6 +100,7 @@ def pod(
                     destination,
                     "--allowed-hosts",
                     hosts,
+                    *(["--cors-allowed-origins", ",".join(origins)] if origins else []),
                     "--expose-prometheus",
                     _COUNTS,
                 ],
@@ -84,15 +111,21 @@ def pod(
                     },
                     *common.env(
                         {
-                            **_QUIET,
-                            "MLFLOW_S3_ENDPOINT_URL": endpoint,
+                            **QUIET,
+                            **(
+                                {"MLFLOW_S3_ENDPOINT_URL": endpoint} if endpoint is not None else {}
+                            ),
                             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-                            "AWS_DEFAULT_REGION": "us-east-1",
+                            # It would keep providers' keys, under a passphrase that is public.
+                            "MLFLOW_ENABLE_AI_GATEWAY": "false",
+                            "AWS_DEFAULT_REGION": region,
                             "AWS_EC2_METADATA_DISABLED": "true",
                         }
                     ),
+                    *reached,
                 ],
-                envFrom=[{"secretRef": {"name": credentials}}],
+                **given,
+                **ending,
                 workingDir=common.TMP,
                 ports=[{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
                 resources={
@@ -106,84 +139,52 @@ def pod(
                 readinessProbe=common.http_probe(
                     "/health", "http", period=5, timeout=5, failures=3
                 ),
-                volumeMounts=[common.mount("data", "/data"), common.mount("tmp", common.TMP)],
+                volumeMounts=[*held, common.mount("tmp", common.TMP)],
             )
         ],
-        volumes=[common.claim_volume("data", claim), common.scratch("tmp", "2Gi")],
+        volumes=[*volumes, common.scratch("tmp", "2Gi")],
     )
 
 
-def deployment(template_pod: Manifest) -> Manifest:
-    """The spec of the tracking server's Deployment: one pod, for SQLite has one writer. Prometheus
-    finds it by its annotations.
+def deployment(template_pod: Manifest, replicas: int | None = None) -> Manifest:
+    """The spec of the tracking server's Deployment: one pod, for SQLite has one writer; with a
+    PostgreSQL, `replicas` of them, renewed one by one. Prometheus finds them by their annotations.
     """
     found = {"prometheus.io/scrape": "true", "prometheus.io/port": str(PORT)}
-    return common.single_replica(
-        selector(),
-        {"metadata": {"labels": labels(), "annotations": found}, "spec": template_pod},
-    )
+    template = {"metadata": {"labels": labels(), "annotations": found}, "spec": template_pod}
+    single = common.single_replica(selector(), template)
+    if replicas is None:
+        return single
+    one_by_one = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
+    return single | {"replicas": replicas, "strategy": one_by_one}
 
 
-def training_selector() -> dict[str, str]:
-    """The labels that pick the training Job's pod."""
-    return common.selector(TRAINING, TRAINING)
+def _pooled(database: Connection) -> list[Manifest]:
+    """The environment of a server with a PostgreSQL: connections are few, and none grows old."""
+    return [
+        *database.environment(),
+        *common.env(
+            {
+                "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": "5",
+                "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": "10",
+                "MLFLOW_SQLALCHEMYSTORE_POOL_RECYCLE": "1800",
+            }
+        ),
+    ]
 
 
-def training_labels() -> dict[str, str]:
-    """The labels of the training Job and its pod."""
-    return common.labels(TRAINING, TRAINING, "training")
-
-
-def training_job(
-    image: Text, script: str, config_map: Text, tracking_uri: Text, model: str
-) -> Manifest:
-    """The spec of the Job that runs the demo's training `script`, mounted from `config_map`.
-
-    Another script is another Job: the digest of the script stands in the pod.
-    """
-    digest = hashlib.sha256(script.encode()).hexdigest()
+def _spread_out() -> Manifest:
+    """The fields of a pod that is best on another node and in another zone than its like."""
     return {
-        "backoffLimit": 2,
-        "activeDeadlineSeconds": 540,
-        "template": {
-            "metadata": {
-                "labels": training_labels(),
-                "annotations": {"slipway.dev/script-sha256": digest},
-            },
-            "spec": common.pod(
-                TRAINING,
-                restartPolicy="Never",
-                containers=[
-                    common.container(
-                        "train",
-                        image,
-                        ["python", "/demo/train_churn.py"],
-                        env=common.env(
-                            {
-                                **_QUIET,
-                                "MLFLOW_TRACKING_URI": tracking_uri,
-                                "MODEL_NAME": model,
-                                # Left alone, the client asks the server for a link to the bucket,
-                                # which only the server may reach.
-                                "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
-                                "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "false",
-                            }
-                        ),
-                        workingDir=common.TMP,
-                        resources={
-                            "requests": {"cpu": "250m", "memory": "1Gi"},
-                            "limits": {"cpu": "2", "memory": "1Gi"},
-                        },
-                        volumeMounts=[
-                            common.mount("script", "/demo", read_only=True),
-                            common.mount("tmp", common.TMP),
-                        ],
-                    )
-                ],
-                volumes=[
-                    {"name": "script", "configMap": {"name": config_map}},
-                    common.scratch("tmp", "2Gi"),
-                ],
-            ),
-        },
+        "affinity": common.apart(selector()),
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": topology,
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": selector()},
+                "matchLabelKeys": ["pod-template-hash"],
+            }
+            for topology in ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
+        ],
     }

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from settings import Resources
-from settings_scaling import Scaling
-from settings_tracing import Collector
-from settings_types import cpu_millis
+from settings.model import Resources
+from settings.scaling import Scaling
+from settings.tracing import Collector
+from settings.types import cpu_millis
 
-from . import common, network, tracing
+from . import common, network, placement, tracing
 from .common import MODEL_LABEL, SERVES_LABEL, VERSION_LABEL, Manifest, Text
 
 PORT = 8080
@@ -35,13 +35,35 @@ OWN_LABEL = {"app.kubernetes.io/name": "model-server"}
 
 _LONGEST_NAME = 63  # of a Service, a DNS label
 
+# Where the agent of EKS Pod Identity answers, on every node.
+# https://docs.aws.amazon.com/eks/latest/userguide/pod-id-how-it-works.html
+_POD_IDENTITY_AGENT = {
+    "to": [{"ipBlock": {"cidr": "169.254.170.23/32"}}],
+    "ports": [network.tcp(80)],
+}
+CONTAINER = "server"
+# The fetch alone gets credentials; the model's own code runs in the server, and gets none.
+# https://github.com/aws/amazon-eks-pod-identity-webhook
+_NO_CREDENTIALS = {"eks.amazonaws.com/skip-containers": CONTAINER}
+
+
+@dataclass(frozen=True)
+class Artifacts:
+    """Where artifacts are read without MLflow in between: `destination`, as in
+    `s3://bucket/mlflow`, is its `--artifacts-destination`; `region` of AWS is the bucket's.
+    """
+
+    destination: str
+    region: str
+
 
 @dataclass(frozen=True)
 class Server:
     """The pure part of a model server: what its manifests are made from.
 
     floor: replicas at least, whatever `scaling.min` says; None means no floor but that.
-    collector: of traces; None where there is none.
+    collector: of traces; None where there is none. gpu: the nodes of a model with GPUs; None where
+    the request for one finds them. artifacts: where they are read; None means by way of MLflow.
     """
 
     model: str
@@ -51,6 +73,8 @@ class Server:
     allow_pickle: bool = False
     floor: int | None = None
     collector: Collector | None = None
+    gpu: placement.GpuPool | None = None
+    artifacts: Artifacts | None = None
 
     @property
     def name(self) -> str:
@@ -114,7 +138,8 @@ def deployment(server: Server, image: Text, tracking_uri: Text) -> Manifest:
                     "prometheus.io/scrape": "true",
                     "prometheus.io/port": str(PORT),
                     "prometheus.io/path": "/metrics",
-                },
+                }
+                | (_NO_CREDENTIALS if server.artifacts else {}),
             },
             "spec": pod(server, image, tracking_uri),
         },
@@ -142,6 +167,12 @@ def pod(server: Server, image: Text, tracking_uri: Text) -> Manifest:
         "--timeout",
         str(FETCH_SECONDS),
     ]
+    found = {"MLFLOW_TRACKING_URI": tracking_uri, "HOME": common.TMP}
+    if server.artifacts:
+        fetch += ["--from-bucket", server.artifacts.destination]
+        found |= {"AWS_REGION": server.artifacts.region}
+        found |= {"AWS_DEFAULT_REGION": server.artifacts.region}
+        found |= {"AWS_EC2_METADATA_DISABLED": "true"}
     return common.pod(
         server.name,
         terminationGracePeriodSeconds=GRACE_SECONDS,
@@ -150,19 +181,20 @@ def pod(server: Server, image: Text, tracking_uri: Text) -> Manifest:
             _spread(server, "kubernetes.io/hostname"),
             _spread(server, "topology.kubernetes.io/zone"),
         ],
+        **(placement.scheduling(server.gpu) if server.gpu and server.resources.gpu else {}),
         initContainers=[
             common.container(
                 "fetch",
                 image,
                 [*fetch, *(["--allow-pickle"] if server.allow_pickle else [])],
-                env=common.env({"MLFLOW_TRACKING_URI": tracking_uri, "HOME": common.TMP}),
+                env=common.env(found),
                 resources=resources(server.resources, gpu=False),
                 volumeMounts=mounts,
             )
         ],
         containers=[
             common.container(
-                "server",
+                CONTAINER,
                 image,
                 ["python", "-m", "slipway_runtime.server"],
                 env=common.env(
@@ -216,23 +248,31 @@ def service(server: Server) -> Manifest:
     return common.service(server.reached_by, SERVICE_PORT, "http")
 
 
-def pods_service(server: Server) -> Manifest:
+def pods_service(server: Server, *, sidecars: bool = False) -> Manifest:
     """The spec of the Service that reaches its pods alone, from the moment they have an address:
     who asks there finds out for himself which of them are ready, sooner than Kubernetes.
+
+    sidecars: whether one stands between. Then it is told that this is no HTTP, so that all that
+    goes over a connection goes to one pod.
     """
-    return common.service(server.selector, SERVICE_PORT, "http") | {
-        "publishNotReadyAddresses": True
-    }
+    spec = common.service(server.selector, SERVICE_PORT, "http")
+    if sidecars:
+        spec["ports"] = [port | {"appProtocol": "tcp"} for port in spec["ports"]]
+    return spec | {"publishNotReadyAddresses": True}
 
 
 def network_policy(
     server: Server, clients: list[Manifest], tracking: Manifest, tracking_port: int
 ) -> Manifest:
-    """The spec of the NetworkPolicy: in from `clients`, out to the name server, to MLflow and to
-    the collector of traces, if there is one.
+    """The spec of the NetworkPolicy: in from `clients`, out to the name server, to MLflow, to the
+    collector of traces, if there is one, and to S3 where artifacts are read there, which has public
+    addresses behind a gateway endpoint, too.
     """
     traces = [tracing.way_out(server.collector)] if server.collector else []
-    out = network.egress([{"to": [tracking], "ports": [network.tcp(tracking_port)]}, *traces])
+    store = [network.internet(443), _POD_IDENTITY_AGENT] if server.artifacts else []
+    out = network.egress(
+        [{"to": [tracking], "ports": [network.tcp(tracking_port)]}, *traces, *store]
+    )
     return network.ingress(server.selector, PORT, clients) | out
 
 

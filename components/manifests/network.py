@@ -10,6 +10,17 @@ from collections.abc import Mapping, Sequence
 
 from .common import Manifest, Text
 
+# Networks that are not the internet: private, shared (pods of EKS may have such addresses), the
+# node itself. https://www.iana.org/assignments/iana-ipv4-special-registry/
+PRIVATE = (
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+)
+
 
 def default_deny() -> Manifest:
     """The spec of a policy that shuts every pod of a namespace to ingress."""
@@ -32,6 +43,14 @@ def everywhere(namespace: Text) -> Manifest:
 def networks(cidrs: Sequence[str]) -> list[Manifest]:
     """The peers that are these networks."""
     return [{"ipBlock": {"cidr": cidr}} for cidr in cidrs]
+
+
+def internet(port: int) -> Manifest:
+    """The rule that lets pods out to every public address at `port`, and to no private one."""
+    return {
+        "to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": list(PRIVATE)}}],
+        "ports": [tcp(port)],
+    }
 
 
 def ingress(selects: Mapping[str, str], port: int, peers: Sequence[Manifest]) -> Manifest:
@@ -57,6 +76,6 @@ def nowhere() -> Manifest:
     return {"policyTypes": ["Ingress", "Egress"], "egress": []}
 
 
-def tcp(port: int) -> Manifest:
+def tcp(port: Text) -> Manifest:
     """A TCP port in a rule."""
     return {"protocol": "TCP", "port": port}

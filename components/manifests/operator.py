@@ -45,11 +45,12 @@ def scrapers(namespace: Text) -> Manifest:
     )
 
 
-def pod_monitor(namespaces: Sequence[str]) -> Manifest:
+def pod_monitor(namespaces: Sequence[str], *, sidecars: bool = False) -> Manifest:
     """The spec of the PodMonitor of all pods in these namespaces that are annotated to be
-    scraped.
+    scraped. sidecars: whether they have one.
     """
-    return _monitor("podMetricsEndpoints", "pods", prometheus.configuration(namespaces))
+    config = prometheus.configuration(namespaces, sidecars=sidecars)
+    return _monitor("podMetricsEndpoints", "pods", config)
 
 
 def keda_monitor(keda: str) -> Manifest:

@@ -46,6 +46,7 @@ def configuration(
     keda: str | None = None,
     rules: Sequence[str] = (),
     verify_kubelets: bool = True,
+    sidecars: bool = False,
 ) -> str:
     """prometheus.yml, as JSON, which is YAML too, so that equal input gives equal bytes.
 
@@ -53,7 +54,8 @@ def configuration(
     kube-state-metrics; of what nodes say, these namespaces alone are kept. alertmanager: where it
     is reached, as in http://alertmanager.monitoring.svc:9093. keda: the namespace of KEDA's
     operator. rules: the names of the rule files. verify_kubelets: whether the certificates of the
-    kubelets are of the cluster's authority.
+    kubelets are of the cluster's authority. sidecars: whether the pods have one, which tells what
+    its pod counts.
     """
     jobs = [
         _static("prometheus", f"127.0.0.1:{PORT}"),
@@ -63,7 +65,10 @@ def configuration(
             "scrape_timeout": "4s",
             "kubernetes_sd_configs": [_pods_of(namespaces)],
             "relabel_configs": pod_relabelings(),
-            "metric_relabel_configs": metric_relabelings(),
+            "metric_relabel_configs": [
+                *(_own_words(namespaces) if sidecars else []),
+                *metric_relabelings(),
+            ],
         },
         _static("kube-state-metrics", f"{states.SERVER}.{home}.svc:{states.PORT}")
         | {"honor_labels": True, "metric_relabel_configs": states.metric_relabelings()},
@@ -130,6 +135,13 @@ def metric_relabelings() -> list[Manifest]:
         _counted_for("model_name", "$1"),
         _counted_for("model_version", "$2"),
     ]
+
+
+def _own_words(namespaces: Sequence[str]) -> list[Manifest]:
+    """What a sidecar says of itself is left out: it would be taken for what a gateway counts."""
+    inside = "|".join(each for each in namespaces if each != INGRESS_NAMESPACE)
+    names = {"source_labels": ["namespace", "__name__"]}
+    return [{"action": "drop", **names, "regex": f"({inside});(envoy|istio)_.+"}]
 
 
 def _counted_for(label: str, group: str) -> Manifest:

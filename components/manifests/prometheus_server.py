@@ -8,8 +8,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from settings_monitoring import Prometheus
-from settings_types import duration_seconds, memory_bytes
+from settings.monitoring import Prometheus
+from settings.types import duration_seconds, memory_bytes
 
 from . import common
 from .common import Manifest, Text

@@ -10,8 +10,8 @@ from collections.abc import Collection, Mapping
 
 from pydantic import TypeAdapter, ValidationError
 
-from settings_monitoring import Alerts
-from settings_types import HttpUrl
+from settings.monitoring import Alerts
+from settings.types import HttpUrl
 
 _KEY = "slipway:alertSecrets"
 _URL: TypeAdapter[str] = TypeAdapter(HttpUrl)

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from settings import Model
-from settings_types import duration_seconds
+from settings.model import Model
+from settings.types import duration_seconds
 
 from .common import Manifest
 from .istio import INGRESS_NAMESPACE

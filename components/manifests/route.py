@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from settings import Canary
-from settings_rollout import Sticky
-from settings_types import duration_seconds
+from settings.model import Canary
+from settings.rollout import Sticky
+from settings.types import duration_seconds
 
 from .common import Manifest, Text
 from .model_server import OWN_LABEL, REQUEST_SECONDS, SERVICE_PORT
@@ -130,13 +130,16 @@ def sticky_filter(model: str, sticky: Sticky, selector: Mapping[str, str]) -> Ma
     }
 
 
-def comparer_rule(host: Text) -> Manifest:
-    """The spec of the DestinationRule of a comparer: what is more than it takes is not sent."""
+def comparer_rule(host: Text, *, sidecars: bool = False) -> Manifest:
+    """The spec of the DestinationRule of a comparer: what is more than it takes is not sent.
+
+    sidecars: whether its pod has one.
+    """
     most = _MIRRORED_AT_A_TIME
     return {
         "host": host,
         "trafficPolicy": {
-            "tls": {"mode": "DISABLE"},
+            "tls": _tls(sidecars),
             "connectionPool": {
                 "tcp": {"maxConnections": most, "connectTimeout": "1s"},
                 "http": {"http1MaxPendingRequests": most, "http2MaxRequests": most},
@@ -145,13 +148,14 @@ def comparer_rule(host: Text) -> Manifest:
     }
 
 
-def destination_rule(host: Text, *, held: bool = False) -> Manifest:
+def destination_rule(host: Text, *, held: bool = False, sidecars: bool = False) -> Manifest:
     """The spec of the DestinationRule of one model server.
 
     held: whether its Service has pods besides its own, which hold requests. They get requests only
     while none of its own is ready. With a least share of healthy pods, Istio tells the gateway of
     ready ones alone; else those that are starting would count as failing, and Envoy would turn to
     the second priority for a share of the requests. Source: Envoy, "Priority levels".
+    sidecars: whether the pods have one.
     """
     own_first = [f"{key}={value}" for key, value in OWN_LABEL.items()]
     last_resort = {
@@ -160,8 +164,7 @@ def destination_rule(host: Text, *, held: bool = False) -> Manifest:
     return {
         "host": host,
         "trafficPolicy": {
-            # The pods have no sidecar.
-            "tls": {"mode": "DISABLE"},
+            "tls": _tls(sidecars),
             "connectionPool": {
                 "tcp": {"maxConnections": 1024, "connectTimeout": "1s"},
                 # Idle connections are Envoy's to close, after its hour: the servers keep them a
@@ -185,6 +188,10 @@ def destination_rule(host: Text, *, held: bool = False) -> Manifest:
             **(last_resort if held else {}),
         },
     }
+
+
+def _tls(sidecars: bool) -> Manifest:
+    return {"mode": "ISTIO_MUTUAL" if sidecars else "DISABLE"}
 
 
 def _known(model: str) -> str:

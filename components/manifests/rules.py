@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from settings import Model
-from settings_monitoring import Alerts
+from settings.model import Model
+from settings.monitoring import Alerts
 
 from . import alert_rules, recording_rules
 from .common import Manifest

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from settings_tracing import Collector
+from settings.tracing import Collector
 
 from . import network
 from .common import Manifest
