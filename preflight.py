@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import ssl
+from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
@@ -17,14 +18,14 @@ from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import quote, urlencode, urlsplit
-from urllib.request import ProxyHandler, build_opener
+from urllib.request import ProxyHandler, Request, build_opener
 
 import pulumi
 import yaml
 
-from components.manifests import receiver_secrets
+from components.manifests import mlflow_files, receiver_secrets, sign_in_secrets
 from settings import Settings
-from settings_scaling import needs_keda
+from settings.scaling import needs_keda
 
 CLUSTER_SECONDS = 2.0
 MLFLOW_SECONDS = 1.0
@@ -38,15 +39,24 @@ Fetch = Callable[[str], Mapping[str, Any]]
 
 
 def check(
-    settings: Settings, trained: Mapping[str, Sequence[int]], told: Mapping[str, str] | None = None
+    settings: Settings,
+    trained: Mapping[str, Sequence[int]],
+    told: Mapping[str, str] | None = None,
+    entry: Mapping[str, str] | None = None,
+    read: Callable[[str], object] | None = None,
 ) -> None:
     """Raise `pulumi.RunError`, a line for each fault, if this update could not succeed.
 
     `trained`: model -> versions that the update itself registers, before anything needs them.
-    `told`: what `slipway:alertSecrets` has, by receivers of alerts; no line shows any of it.
+    `told`: what `slipway:alertSecrets` has, by receivers of alerts; `entry`: what
+    `slipway:mlflowSignIn` has. No line shows any of either. `read` raises `pulumi.RunError` for a
+    secret that is not as it has to be; without it the stack's own secrets are not looked at.
     """
     with ThreadPoolExecutor(max_workers=len(settings.models) + 1) as pool:
-        cluster = pool.submit(cluster_faults, settings.context)
+        # A cluster on AWS is made by the update itself.
+        ground = pool.submit(
+            aws_faults if settings.aws else lambda it: cluster_faults(it.context or ""), settings
+        )
         url = settings.mlflow.url
         wanted = {
             name: {f"models.{name}.{key}": version for key, version in model.roles.items()}
@@ -59,16 +69,36 @@ def check(
             for name, keys in wanted.items()
             if url and set(keys.values()) - set(trained.get(name, ()))
         ]
-        faults = chart_faults("istio.charts", settings.istio.charts, CHARTS)
+        charts = (*CHARTS, "istio-cni") if settings.istio.sidecars else CHARTS
+        faults = chart_faults("istio.charts", settings.istio.charts, charts)
         if needs_keda(model.scaling for model in settings.models.values()):
             faults += chart_faults("keda.chart", settings.keda.chart, ("",))
         told = told or {}
         secrets = receiver_secrets.faults(settings.alerts, told)
         faults += secrets or receiver_secrets.value_faults(settings.alerts, told)
-        faults += cluster.result()
+        faults += sign_in_secrets.faults(settings.mlflow.sign_in, entry or {})
+        faults += mlflow_files.faults(settings.mlflow)
+        faults += secret_faults(settings, read) if read else []
+        faults += ground.result()
         faults += [fault for answer in asked for fault in answer.result()]
     if faults:
         raise pulumi.RunError("\n".join(faults))
+
+
+def secret_faults(settings: Settings, read: Callable[[str], object]) -> list[str]:
+    """A fault for each secret that the stack has to have and `read` refuses."""
+    wanted = [] if settings.aws else ["bucketAccessKey", "bucketSecretKey"]
+    if settings.mlflow.database and not settings.aws:
+        wanted.append("mlflowDatabasePassword")
+    if settings.grafana.enabled:
+        wanted.append("grafanaPassword")
+    faults = []
+    for key in wanted:
+        try:
+            read(key)
+        except pulumi.RunError as error:
+            faults.append(str(error))
+    return faults
 
 
 def chart_faults(key: str, directory: str, charts: Sequence[str]) -> list[str]:
@@ -80,6 +110,23 @@ def chart_faults(key: str, directory: str, charts: Sequence[str]) -> list[str]:
         f'slipway:{key}: "{directory}" has no {f"chart {missing[0]}" if missing[0] else "chart"}; '
         "`make up` puts it there, or unpack that of a release"
     ]
+
+
+def aws_faults(settings: Settings) -> list[str]:
+    """What AWS says against this update; what was not checked is a warning of Pulumi's."""
+    # boto3 takes a quarter of a second, and stacks elsewhere need none.
+    import preflight_aws
+
+    if settings.aws is None:
+        return []
+    previewed = pulumi.runtime.is_dry_run()
+    faults = []
+    for finding in preflight_aws.check(pulumi.get_stack(), settings.aws):
+        if finding.note or (finding.in_preview and previewed):
+            pulumi.log.warn(finding.line)
+        else:
+            faults.append(finding.line)
+    return faults
 
 
 def cluster_faults(context: str, timeout: float = CLUSTER_SECONDS) -> list[str]:
@@ -172,13 +219,29 @@ def _handshake(host: str, port: int, scheme: str, timeout: float) -> None:
 
 
 def _get(url: str) -> Mapping[str, Any]:
-    """The JSON at `url`, past any proxy of the environment. Raises OSError or ValueError."""
+    """The JSON at `url`, past any proxy of the environment, signed in as MLflow's own client is.
+
+    Raises OSError or ValueError.
+    """
+    request = Request(url)  # noqa: S310  http or https: settings say so
+    if authorization := _authorization(os.environ):
+        # Not for where the answer may send us.
+        request.add_unredirected_header("Authorization", authorization)
     try:
-        with build_opener(ProxyHandler({})).open(url, timeout=MLFLOW_SECONDS) as answer:
+        with build_opener(ProxyHandler({})).open(request, timeout=MLFLOW_SECONDS) as answer:
             return dict(json.load(answer))
     except HTTPError as error:
         error.close()
         raise
+
+
+def _authorization(env: Mapping[str, str]) -> str | None:
+    """The header of a request to MLflow, of the environment that MLflow's client reads."""
+    user, password = (env.get(f"MLFLOW_TRACKING_{it}") for it in ("USERNAME", "PASSWORD"))
+    if user and password:
+        return f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"
+    token = env.get("MLFLOW_TRACKING_TOKEN")
+    return f"Bearer {token}" if token else None
 
 
 def _brief(error: Exception) -> str:

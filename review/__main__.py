@@ -1,8 +1,9 @@
-"""The command behind `make preview`: `python -m review`."""
+"""The commands behind `make preview`, `drift`, `cost` and `prices`: `python -m review`."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
@@ -79,10 +80,61 @@ def drift(stack: str, markdown: Path | None, everything: bool) -> None:
     raise SystemExit(1 if not said.good else 3 if said.difference else 0)
 
 
+@main.command()
+@click.option("--stack", "-s", required=True, help="The stack; its file is Pulumi.<stack>.yaml.")
+@click.option("--markdown", is_flag=True, help="Print a table in Markdown.")
+@click.option(
+    "--into",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Put that table into this page, between its two marks.",
+)
+def cost(stack: str, markdown: bool, into: Path | None) -> None:
+    """What the stack would cost by month, from its configuration alone: no account is asked."""
+    from rich.console import Console
+
+    from review import offline, terminal
+    from review.prices import PricesError
+
+    try:
+        costs = offline.costs(stack)
+        if costs is None:
+            click.echo(f"{stack}: nothing of it is on AWS, so nobody bills it")
+        elif into:
+            page = offline.put(into.read_text(encoding="utf-8"), offline.page(costs))
+            into.write_text(page, encoding="utf-8")
+        elif markdown:
+            click.echo(offline.page(costs))
+        else:
+            terminal.show_costs(costs, Console(highlight=False))
+    except (offline.OfflineError, PricesError) as error:
+        _refuse(error)
+
+
+@main.command("prices")
+@click.option("--region", "-r", required=True, help="The region, as in eu-central-1.")
+def refresh(region: str) -> None:
+    """Ask AWS for its prices and write the region's file anew. It takes a login to AWS."""
+    from review import price_list
+
+    try:
+        missing, file = price_list.write(region)
+    except price_list.PriceListError as error:
+        _refuse(error)
+    for line in missing:
+        click.echo(f"no price: {line}", err=True)
+    click.echo(f"{file}: written")
+
+
+def _refuse(why: object) -> NoReturn:
+    for line in str(why).splitlines():
+        click.echo(f"slipway: {line}", err=True)
+    raise SystemExit(2)
+
+
 def _run(wanted: command.Wanted, markdown: Path | None, everything: bool) -> Review:
     from rich.console import Console
 
-    from review import terminal
+    from review import prices, terminal
 
     progress = command.Progress()
     try:
@@ -96,7 +148,10 @@ def _run(wanted: command.Wanted, markdown: Path | None, everything: bool) -> Rev
         click.echo("slipway: stopped; nothing was changed", err=True)
         raise SystemExit(130) from None
     progress.end()
-    said = review(name, found, drift=wanted.drift)
+    try:
+        said = review(name, found, prices.load, drift=wanted.drift)
+    except prices.PricesError as error:
+        _refuse(error)
     if markdown:
         markdown.write_text(comment(said), encoding="utf-8")
     terminal.show(said, Console(highlight=False), everything=everything)

@@ -12,23 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
+import known_errors
 from review.preview import Preview, PreviewError, parse, read_events
 
-_REMEDY: Final = 'in the project\'s directory: eval "$(make -s env)"'
 _LOOK_SECONDS: Final = 0.5
 # Pulumi's exit status where changes were not expected and there are some.
 _DRIFTED: Final = 7
-# What Pulumi says of a mistake before any preview -> what to do about it.
-_MISTAKES: Final = (
-    ("no stack named", "there is no such stack; `pulumi stack ls` lists them"),
-    ("no stack selected", "no stack is selected; give one, as in STACK=dev"),
-    ("passphrase must be set", f"PULUMI_CONFIG_PASSPHRASE: is not set; {_REMEDY}"),
-    ("incorrect passphrase", f"PULUMI_CONFIG_PASSPHRASE: is not the stack's; {_REMEDY}"),
-    ("PULUMI_ACCESS_TOKEN must be set", f"PULUMI_BACKEND_URL: you are not logged in; {_REMEDY}"),
-    ("unable to open state directory", "nothing is deployed from here yet; `make up` first"),
-    ("no Pulumi.yaml project file found", "this is no directory of a Pulumi project"),
-    ("the stack is currently locked", "another update of the stack is under way; try again later"),
-)
 
 Tell = Callable[[str], None]
 
@@ -67,6 +56,9 @@ def run(wanted: Wanted, tell: Tell, directory: Path = Path()) -> tuple[str, Prev
         if not (directory / pack / "PulumiPolicy.yaml").is_file():
             raise CommandError(f"{pack}: is no policy pack (it has no PulumiPolicy.yaml)")
     name = wanted.stack or _selected(directory)
+    own = f"Pulumi.{name.rpartition('/')[2]}.yaml"
+    if wanted.stack and not wanted.file and not (directory / own).is_file():
+        raise CommandError(f"{name}: there is no {own}")
     configs = wanted.configs or _standing(wanted.packs, name, directory)
     for pack, config in zip(wanted.packs, configs, strict=False):
         _check(directory / pack, directory / config)
@@ -89,7 +81,7 @@ def run(wanted: Wanted, tell: Tell, directory: Path = Path()) -> tuple[str, Prev
         complaint = said.read_text(errors="replace").strip()
         text = printed.read_text(errors="replace")
         if status and not text.strip():
-            _known(complaint)
+            _known(complaint, name)
         events = read_events(log.read_text(errors="replace").splitlines()) if log.exists() else []
         failed = status not in (0, _DRIFTED if wanted.drift else 0)
         found = parse(text, events, failed=failed, said=complaint)
@@ -128,7 +120,7 @@ def _selected(directory: Path) -> str:
     out, err = done.communicate()
     if done.returncode:
         complaint = err.decode(errors="replace").strip()
-        _known(complaint)
+        _known(complaint, "the selected one")
         raise CommandError(_last(complaint))
     return out.decode().strip()
 
@@ -165,14 +157,15 @@ def _start(
             stderr=err,
         )
     except FileNotFoundError:
-        raise CommandError(f"pulumi: is not on PATH; {_REMEDY}") from None
+        raise CommandError(f"pulumi: is not on PATH; {known_errors.REMEDY}") from None
 
 
-def _known(complaint: str) -> None:
+def _known(complaint: str, stack: str) -> None:
     """Raise CommandError if it is a mistake that its maker can mend."""
-    for sign, remedy in _MISTAKES:
-        if sign in complaint:
-            raise CommandError(f"{_last(complaint)} ({remedy})")
+    if mistake := known_errors.mistake(complaint, stack):
+        raise CommandError(mistake)
+    if told := known_errors.hints(complaint):
+        raise CommandError(f"{_last(complaint)} ({'; '.join(told)})")
 
 
 def _last(complaint: str) -> str:

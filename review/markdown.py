@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from review import cost_text
+from review.cost import Costs, Table
 from review.report import DiffLine, Review
 from review.words import Data, Line, Strong, visible
 
@@ -41,6 +43,7 @@ def comment(review: Review, limit: int = LIMIT) -> str:
         body.append("")
     kept = _fitting(body, limit - len("\n".join(head)) - len(_CUT) - 10)
     text = "\n".join([*head, *kept]).rstrip() + "\n"
+    text += _bill(review.costs, limit - len(text))
     return text + _folded(review.difference, limit - len(text))
 
 
@@ -60,6 +63,18 @@ def sentence(line: Line) -> str:
         else part
         for part in line
     )
+
+
+def rows(table: Table) -> list[str]:
+    """What a stack costs, as the lines of a table."""
+    found: list[Iterable[str]] = [cost_text.HEADS, ("---", "---", "---", "---:", "---:")]
+    found += [map(_cell, line) for line in cost_text.cells(table)]
+    return [f"| {' | '.join(line)} |" for line in found]
+
+
+def _cell(line: Line) -> str:
+    # In a table a bar ends a cell, even within code.
+    return sentence(line).replace("|", "\\|")
 
 
 def code(text: str) -> str:
@@ -88,6 +103,16 @@ def _fitting(lines: list[str], room: int) -> list[str]:
             return [*kept, "", _CUT]
         kept.append(line)
     return kept
+
+
+def _bill(costs: Costs | None, room: int) -> str:
+    """The table of costs, folded away: the whole of it, or where there is no room none."""
+    if costs is None or not costs.changed:
+        return ""
+    table = "\n".join(rows(costs.after))
+    whole = f"\n<details><summary>Cost by month, line by line</summary>\n\n{table}\n\n</details>\n"
+    # The difference is to be announced too.
+    return whole if len(whole) + 2 * _LONGEST <= room else ""
 
 
 def _folded(difference: tuple[DiffLine, ...], room: int) -> str:

@@ -37,12 +37,13 @@ class PreviewError(Exception):
 
 @dataclass(frozen=True)
 class State:
-    """A resource as it is or as it is to be."""
+    """A resource as it is or as it is to be; depends: the URNs that its inputs come from."""
 
     inputs: Properties = field(default_factory=dict)
     parent: str = ""
     protect: bool = False
     retained: bool = False
+    depends: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -253,6 +254,7 @@ def _state(raw: Mapping[str, Any]) -> State:
         parent=str(raw.get("parent") or ""),
         protect=bool(raw.get("protect")),
         retained=bool(raw.get("retainOnDelete")),
+        depends=tuple(str(urn) for urn in _list(raw.get("dependencies"))),
     )
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any, Final, Literal
 
-from review import meaning, platform, pods, risk
+from review import cost, cost_text, meaning, platform, pods, risk
+from review.cost import Costs, Lookup
 from review.preview import SECRET, Preview, Step
-from review.values import ABSENT, amount, differences, show
+from review.values import ABSENT, differences, show
 from review.words import Data, Line, Part, Strong
-
-# A resource's type and inputs -> what it costs by month; None where no price is known.
-Price = Callable[[str, Mapping[str, Any]], Decimal | None]
 
 _SIGNS: Final = {"create": "+", "delete": "-", "update": "~", "replace": "±"}
 _WORDS: Final = {"create": "new", "update": "changed", "replace": "replaced", "delete": "deleted"}
@@ -43,7 +40,7 @@ class Review:
 
     errors: why it failed. refused: a policy objects that must be kept. sections: the most telling
     first. difference: all of it. drift: it is not of what an update would do, but of what somebody
-    has done without one.
+    has done without one. costs: of a stack on AWS whose region has prices.
     """
 
     stack: str
@@ -53,6 +50,7 @@ class Review:
     sections: tuple[Section, ...]
     difference: tuple[DiffLine, ...]
     drift: bool = False
+    costs: Costs | None = None
 
     @property
     def good(self) -> bool:
@@ -61,9 +59,10 @@ class Review:
 
 
 def review(
-    stack: str, preview: Preview, price: Price | None = None, *, drift: bool = False
+    stack: str, preview: Preview, lookup: Lookup | None = None, *, drift: bool = False
 ) -> Review:
-    """All that is to be said of the preview of `stack`; of costs only where a price is known.
+    """All that is to be said of the preview of `stack`; of costs only with `lookup`, which finds a
+    region's prices, and on AWS.
 
     drift: the preview is that of a refresh.
     """
@@ -72,13 +71,16 @@ def review(
     told = [*meaning.of_models(steps, running), *platform.of_platform(steps, running)]
     if not told and any(step.changes and not step.component for step in steps):
         told = [("nothing that a model's clients would notice",)]
+    # A preview that failed has not seen all there is.
+    known = preview.complete and not drift
+    costs = cost.of_preview(steps, lookup) if lookup and known else None
     sections = [
         Section("What it means", tuple(told)),
         Section("Replaced or deleted", (*risk.replaced(steps), *risk.deleted(steps))),
         Section("Data at risk", tuple(risk.data(steps))),
         # What is there already is no policy's to refuse.
         Section("Policies", () if drift else tuple(_findings(preview))),
-        Section("Cost", tuple(_cost(steps, price))),
+        *([Section(cost_text.title(costs), tuple(cost_text.lines(costs)))] if costs else []),
         Section("Warnings", tuple((Data(text),) for text in preview.warnings)),
     ]
     refused = any(one.mandatory for one in preview.findings)
@@ -92,6 +94,7 @@ def review(
         sections=tuple(section for section in sections if section.lines),
         difference=tuple(_difference(steps)),
         drift=drift,
+        costs=costs if costs and costs.prices else None,
     )
 
 
@@ -106,6 +109,8 @@ def _summary(preview: Preview) -> str:
     if other:
         found.append(f"{other} touched")
     if not found:
+        if preview.errors:
+            return "the preview failed"
         return "nothing changes" if preview.complete else "nothing is known to change"
     changed = sum(step.changes for step in own)
     return f"{', '.join(found)} {'resource' if changed == 1 else 'resources'}"
@@ -140,23 +145,6 @@ def _findings(preview: Preview) -> list[Line]:
 def _short(urn: str) -> str:
     parts = urn.split("::", 3)
     return f"{parts[2].rsplit(':', 1)[-1]} {parts[3]}" if len(parts) == 4 else urn
-
-
-def _cost(steps: Iterable[Step], price: Price | None) -> list[Line]:
-    if price is None:
-        return []
-    before = after = Decimal(0)
-    known = False
-    for step in steps:
-        for state, old in ((step.old, True), (step.new, False)):
-            one = price(step.type, state.inputs) if state else None
-            if one is not None and step.changes:
-                known = True
-                before, after = before + one * old, after + one * (not old)
-    if not known or before == after:
-        return []
-    sign = "+" if after > before else "-"
-    return [(f"{sign}{amount(abs(after - before))} a month, of what has a known price",)]
 
 
 def _difference(steps: Iterable[Step]) -> Iterable[DiffLine]:
