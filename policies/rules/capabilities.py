@@ -14,7 +14,8 @@ def _messages(container: Container, given: Given) -> Iterator[str]:
     if "ALL" not in texts(container.spec, *where, "drop"):
         yield f"{container.called}: capabilities.drop does not hold ALL"
     for added in texts(container.spec, *where, "add"):
-        if added not in given["allowed"]:
+        place = f"{container.pod.resource.place}:{added}"
+        if added not in given["allowed"] and not given.listed("more", place):
             yield f"{container.called}: capabilities.add holds {added}"
 
 
@@ -26,5 +27,10 @@ RULE = Rule(
     remediation="Set capabilities.drop: [ALL] in each container's securityContext.",
     references=("https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted",),
     check=of_containers(_messages),
-    knobs={"allowed": patterns("capabilities that may be added", ["NET_BIND_SERVICE"])},
+    knobs={
+        "allowed": patterns("capabilities that may be added", ["NET_BIND_SERVICE"]),
+        "more": patterns(
+            "capabilities of single workloads, as patterns of namespace/name:capability"
+        ),
+    },
 )

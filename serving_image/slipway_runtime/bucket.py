@@ -1,6 +1,7 @@
 """Reads a model version's files straight from an S3 bucket, in ranges.
 
-Configuration is boto3's and MLflow's: credentials and region as boto3 finds them; the endpoint from
+Configuration is boto3's and MLflow's: credentials and region as boto3 finds them, be it in the
+environment or with the agent of EKS Pod Identity, which is waited for; the endpoint from
 ``MLFLOW_S3_ENDPOINT_URL`` or ``AWS_ENDPOINT_URL``; ``MLFLOW_S3_IGNORE_TLS``,
 ``MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE`` and ``MLFLOW_S3_EXPECTED_BUCKET_OWNER`` as in MLflow 3.17's
 ``S3ArtifactRepository``. A range is asked for with the object's ETag, so that an object replaced
@@ -10,7 +11,7 @@ meanwhile is an error and no mixture.
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from slipway_runtime.artifacts import CHUNK, RemoteFile
@@ -18,6 +19,8 @@ from slipway_runtime.tracking import NotAnsweringError, Patience, TrackingError
 
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError  # type: ignore[import-untyped]
+
+T = TypeVar("T")
 
 _REQUEST_BYTES: Final = 16 << 20
 _CONNECT_SECONDS: Final = 5
@@ -33,11 +36,12 @@ class BucketArtifacts:
 
     Args:
         uri: the artifact root.
-        patience: makes the patience of one listing.
+        patience: makes the patience of one listing, and of the search for credentials.
         client: a boto3 S3 client; by default one as the environment says.
 
     Raises:
-        TrackingError: the environment does not make a client.
+        TrackingError: the environment does not make a client, or who hands out credentials does
+            not.
     """
 
     request_bytes: int | None = _REQUEST_BYTES
@@ -54,17 +58,23 @@ class BucketArtifacts:
         self._patience = patience
         owner = os.environ.get("MLFLOW_S3_EXPECTED_BUCKET_OWNER")
         self._owner = {"ExpectedBucketOwner": owner} if owner else {}
-        with self._translated("its client"):
-            self._client = client if client is not None else _client()
+        self._client = client if client is not None else self._patient(self._made)
 
     def files(self) -> dict[str, RemoteFile]:
         """See `Artifacts`."""
+        return self._patient(self._list)
+
+    def _patient(self, attempt: Callable[[], T]) -> T:
         patience = self._patience()
         while True:
             try:
-                return self._list()
+                return attempt()
             except NotAnsweringError as error:
                 patience.failed(error)
+
+    def _made(self) -> Any:
+        with self._translated("its client"):
+            return _client()
 
     def _list(self) -> dict[str, RemoteFile]:
         found: dict[str, RemoteFile] = {}
@@ -120,6 +130,9 @@ class BucketArtifacts:
             TimeoutError,
         ) as error:
             raise NotAnsweringError(f"{where}: the bucket is not answering") from error
+        except (boto.CredentialRetrievalError, boto.MetadataRetrievalError) as error:
+            # An agent that has just started, or was just told whose pod this is.
+            raise NotAnsweringError(f"{where}: {_one_line(error)}") from error
         except (boto.BotoCoreError, ValueError) as error:
             # No credentials, no region, an endpoint that is no URL.
             raise TrackingError(f"{where}: {_one_line(error)}") from error
