@@ -26,7 +26,7 @@ from rollout.judge.gate import Gate
 from rollout.judge.rules import Rules
 from rollout.simulation.simulate import BLOCK_SECONDS, main_table, render, table
 from rollout.simulation.world import Incident, Stretch, World
-from settings_rollout import Rollout
+from settings.rollout import Rollout
 
 RESULTS = Path(__file__).parent / "results"
 ROLLOUTS = 10_000

@@ -7,10 +7,11 @@ import os
 import shlex
 import sys
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from local import instance as instances
-from local import node, tools, venv
+from local import node, on_aws, tools, venv
 from local.console import UserError, format_seconds, run_cli, say
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ def main() -> None:
     parser.add_argument("command", choices=("up", "down", "env", "tools", "status"))
     parser.add_argument("--context", default="", help="a kubeconfig context that exists")
     parser.add_argument("--registry", default="", help="a registry that context can pull from")
+    parser.add_argument("--stack", default="", help="whose environment; by default that of dev")
+    parser.add_argument(
+        "--aws", action="store_true", help="tools: without a stack, those of one on AWS alone"
+    )
     arguments = parser.parse_args()
     if bool(arguments.context) != bool(arguments.registry):
         given, missing = ("CONTEXT", "REGISTRY") if arguments.context else ("REGISTRY", "CONTEXT")
@@ -29,14 +34,21 @@ def main() -> None:
             f"{missing}: missing beside {given}; give both, as in "
             "make up CONTEXT=kind-kind REGISTRY=localhost:5001"
         )
-    existing = bool(arguments.context)
+    aws = arguments.stack not in ("", "dev") and on_aws.is_on_aws(arguments.stack)
+    if aws and arguments.command in ("up", "down"):
+        raise UserError(
+            f"make {arguments.command}: is not for {arguments.stack}, which is on AWS: "
+            f"`make preview STACK={arguments.stack}` first, then "
+            f"`pulumi {arguments.command.replace('down', 'destroy')} --stack {arguments.stack}`"
+        )
+    existing = bool(arguments.context) or aws or (arguments.aws and arguments.command == "tools")
     if existing:
         _leave_the_one_machine()
     if arguments.command == "env":
         if not venv.venv_python().exists():
             raise UserError("make env: nothing is installed yet; run `make up` first")
         _in_venv({}, time.monotonic())
-        _env(arguments.context, arguments.registry)
+        _env(arguments.context, arguments.registry, aws)
         return
     if arguments.command == "down" and not existing:
         # Needs none of the other tools, so it works on a half-made checkout too.
@@ -137,13 +149,16 @@ def _status(context: str, registry: str) -> None:
         say(cluster.kubectl(chosen, "get", "pods", "--all-namespaces"))
 
 
-def _env(context: str, registry: str) -> None:
+def _env(context: str, registry: str, aws: bool) -> None:
     from local import stack
 
     # Whoever only looks has not run `up`, which links them too.
     stack.link_plugins()
-    for name, value in _target(context, registry).environment.items():
-        print(f"export {name}={shlex.quote(value)}")
+    found: Mapping[str, str | None] = _target(context, registry).environment
+    if aws:
+        found = on_aws.environment(stack.tools_environment())
+    for name, value in found.items():
+        print(f"unset {name}" if value is None else f"export {name}={shlex.quote(value)}")
 
 
 if __name__ == "__main__":

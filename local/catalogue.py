@@ -6,11 +6,12 @@ Standard library alone, here and in what this imports: it runs before the enviro
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from local import debian, recipes
 from local.go import TOOLCHAIN, go_tool
+from local.optional import KEDA, POSTGRESQL, SIDECARS, SIGN_IN
 from local.toolkit import Tool
 
 KUBERNETES_VERSION = "1.34.4"
@@ -21,18 +22,20 @@ ALERTMANAGER_VERSION = "0.33.0"
 KUBE_SCORE_VERSION = "1.20.0"
 KUBE_STATE_METRICS_VERSION = "2.18.0"
 KEDA_VERSION = "2.21.0"
+OAUTH2_PROXY_VERSION = "7.15.2"
+POSTGRESQL_VERSION = "15"
 PROMETHEUS_VERSION = "3.13.0"
 # Where Prometheus and its kin keep their version.
 VERSION_FLAG = "-X github.com/prometheus/common/version.Version="
 
 
-def all_tools(*, cluster: bool, keda: bool = False) -> list[Tool]:
-    """Every tool, the slowest builds first. `cluster=False` leaves out the one-machine ones,
-    `keda=False` what only stacks with `requests_per_second` use.
+def all_tools(*, cluster: bool, optional: Collection[str] = ()) -> list[Tool]:
+    """Every tool, the slowest builds first. `cluster=False` leaves out the one-machine ones;
+    `optional`: those that are there only where a stack asks for them (see local/optional.py).
     """
     k8s = KUBERNETES_VERSION
     tools = _shared_tools()
-    if keda:
+    if KEDA in optional:
         tools.append(_keda_chart())
     if not cluster:
         return [
@@ -64,7 +67,10 @@ def all_tools(*, cluster: bool, keda: bool = False) -> list[Tool]:
             probe=("kubelet", "--version"),
             expect=rf"^Kubernetes v{re.escape(k8s)}$",
         ),
-        *([_keda()] if keda else []),
+        *([_keda()] if KEDA in optional else []),
+        *([_oauth2_proxy()] if SIGN_IN in optional else []),
+        *([_postgresql()] if POSTGRESQL in optional else []),
+        *([_istio_cni()] if SIDECARS in optional else []),
         *tools,
         go_tool(
             "local-path-provisioner",
@@ -148,8 +154,7 @@ def all_tools(*, cluster: bool, keda: bool = False) -> list[Tool]:
         debian.wrapped(
             "iptables",
             "1.8",
-            ["iptables", "libip4tc2", "libip6tc2", "libxtables12", "libnftnl11", "libmnl0"]
-            + ["libnetfilter-conntrack3", "libnfnetlink0"],
+            debian.IPTABLES,
             # One program that is told which of its names it goes by.
             {
                 f"{family}tables{action}": f"usr/sbin/xtables-nft-multi {family}tables{action}"
@@ -237,6 +242,15 @@ def _chart_key(version: str, module: str, recipe: Callable[[Path], None]) -> str
     return "\0".join([version, *pins, recipes.source(recipe)])
 
 
+def _istio_cni() -> Tool:
+    return go_tool(
+        "istio-cni",
+        ISTIO_VERSION,
+        ("install-cni", "istio-cni"),
+        collect=recipes.add_iptables,
+    )
+
+
 def _keda() -> Tool:
     return go_tool(
         "keda",
@@ -244,4 +258,25 @@ def _keda() -> Tool:
         ("keda", "keda-adapter"),
         ldflags=f"-X github.com/kedacore/keda/v2/version.Version={KEDA_VERSION}",
         collect=recipes.name_keda,
+    )
+
+
+def _oauth2_proxy() -> Tool:
+    module = "github.com/oauth2-proxy/oauth2-proxy/v7"
+    return go_tool(
+        "oauth2-proxy",
+        OAUTH2_PROXY_VERSION,
+        ("oauth2-proxy",),
+        packages=(module,),
+        ldflags=f"-X {module}/pkg/version.VERSION=v{OAUTH2_PROXY_VERSION}",
+    )
+
+
+def _postgresql() -> Tool:
+    packages = debian.postgresql_packages(POSTGRESQL_VERSION)
+    return Tool(
+        "postgresql",
+        POSTGRESQL_VERSION,
+        "bookworm1" + ",".join(packages),
+        lambda target: debian.install_base(target, packages, [debian.NO_CLUSTER]),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from local.instance import cache_dir
@@ -95,11 +96,30 @@ def binaries(
     return Tool(name, version, key, install, names, probe, expect)
 
 
+# With the libraries that Debian's base has not.
+IPTABLES = ["iptables", "libip4tc2", "libip6tc2", "libxtables12", "libnftnl11", "libmnl0"]
+IPTABLES += ["libnetfilter-conntrack3", "libnfnetlink0"]
 BASE_PACKAGES = ["ca-certificates", "libgomp1", "python3", "python3-venv", "tzdata"]
 
 
-def install_base(target: Path) -> None:
-    """A Debian root directory with Python, packed: the base of every image on one machine."""
+# PostgreSQL's package would else make a cluster of databases in the image.
+NO_CLUSTER = (
+    '--essential-hook=mkdir -p "$1/etc/postgresql-common"; '
+    'echo create_main_cluster = false > "$1/etc/postgresql-common/createcluster.conf"'
+)
+
+
+def postgresql_packages(version: str) -> list[str]:
+    """PostgreSQL's server and its tools, and what the base has of certificates and times."""
+    return ["ca-certificates", f"postgresql-{version}", "tzdata"]
+
+
+def install_base(
+    target: Path, packages: Sequence[str] = tuple(BASE_PACKAGES), options: Sequence[str] = ()
+) -> None:
+    """A Debian root directory with `packages`, packed; by default with Python, the base of every
+    image on one machine. `options`: more of mmdebstrap's.
+    """
     unpack(["mmdebstrap"], target / "mmdebstrap")
     archive = target / "base.tar"
     # mmdebstrap calls a filter of its own by name.
@@ -109,7 +129,8 @@ def install_base(target: Path) -> None:
         [
             str(target / "mmdebstrap/usr/bin/mmdebstrap"),
             "--variant=minbase",
-            "--include=" + ",".join(BASE_PACKAGES),
+            "--include=" + ",".join(packages),
+            *options,
             "--dpkgopt=path-exclude=/usr/share/man/*",
             "--dpkgopt=path-exclude=/usr/share/doc/*",
             "--dpkgopt=path-exclude=/usr/share/locale/*",

@@ -85,6 +85,34 @@ KEDA = Group(
         "keda-adapter": ("keda", "bin/keda-adapter"),
     },
 )
+# As KEDA's: where a stack's pods have sidecars.
+ISTIO_CNI = Group(
+    "istio-cni",
+    {"install-cni": f"istio/install-cni:{catalogue.ISTIO_VERSION}"},
+    {
+        "base.tar": ("base", "base.tar"),
+        "iptables.tar": ("istio-cni", "iptables.tar"),
+        "install-cni": ("istio-cni", "bin/install-cni"),
+        "istio-cni": ("istio-cni", "bin/istio-cni"),
+    },
+)
+SIGN_IN = Group(
+    "oauth2-proxy",
+    {"oauth2-proxy": f"oauth2-proxy/oauth2-proxy:v{catalogue.OAUTH2_PROXY_VERSION}"},
+    {"base.tar": ("base", "base.tar"), "oauth2-proxy": ("oauth2-proxy", "bin/oauth2-proxy")},
+)
+POSTGRESQL = Group(
+    "postgresql",
+    {"postgresql": f"library/postgres:{catalogue.POSTGRESQL_VERSION}-bookworm"},
+    {"postgresql.tar": ("postgresql", "base.tar")},
+)
+_OPTIONAL = {
+    optional.KEDA: KEDA,
+    optional.SIGN_IN: SIGN_IN,
+    optional.POSTGRESQL: POSTGRESQL,
+    optional.SIDECARS: ISTIO_CNI,
+}
+EVERY = (BASE, *_OPTIONAL.values())
 
 
 def present(instance: Instance) -> bool:
@@ -93,7 +121,8 @@ def present(instance: Instance) -> bool:
 
 
 def _missing(instance: Instance) -> list[Group]:
-    wanted = [BASE, KEDA] if optional.keda() else [BASE]
+    asked = optional.wanted()
+    wanted = [BASE, *(group for name, group in _OPTIONAL.items() if name in asked)]
     return [group for group in wanted if not _marker(instance, group).exists()]
 
 

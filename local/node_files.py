@@ -13,8 +13,13 @@ from local.instance import NODE_PORTS, PROJECT, Instance
 
 POD_CIDR = processes.POD_CIDR
 DNS_IP = "10.96.0.10"
+# Where containerd looks for network plugins and their configuration, and where a pod may add its
+# own: in the instance's own /run.
+CNI_BIN = "/run/cni/bin"
+CNI_CONF = "/run/cni/net.d"
+CNI_PLUGINS = ("bridge", "host-local", "loopback", "portmap")
 # The registries whose images the instance's own one has.
-MIRRORED = ("docker.io", "ghcr.io", "registry.k8s.io")
+MIRRORED = ("docker.io", "ghcr.io", "quay.io", "registry.k8s.io")
 
 
 def write(instance: Instance) -> None:
@@ -91,8 +96,8 @@ state = "/run/containerd"
   sandbox_image = "{instance.registry}/slipway/busybox:1.35"
   restrict_oom_score_adj = true
   [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "{toolkit.LINKS}/bin"
-    conf_dir = "{instance.state}/cni.d"
+    bin_dir = "{CNI_BIN}"
+    conf_dir = "{CNI_CONF}"
   [plugins."io.containerd.grpc.v1.cri".registry]
     config_path = "{instance.state}/certs.d"
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
@@ -267,7 +272,11 @@ if [ -L /etc/resolv.conf ]; then
   target=$(readlink -m /etc/resolv.conf); mkdir -p "$(dirname "$target")"
   cp {state}/resolv.conf "$target"
 fi
-mkdir -p /run/netns /run/lock
+mkdir -p /run/netns /run/lock {CNI_BIN} {CNI_CONF}
+for plugin in {" ".join(CNI_PLUGINS)}; do
+  cp -L {toolkit.LINKS}/bin/$plugin {CNI_BIN}/
+done
+cp {state}/cni.d/* {CNI_CONF}/
 touch /run/netns/cluster
 unshare --net=/run/netns/cluster true
 in_cluster() {{ nsenter --net=/run/netns/cluster "$@"; }}

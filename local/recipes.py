@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from local.debian import IPTABLES, unpack
 from local.go import TOOLCHAIN, go_environment, module_dir
 from local.toolkit import run
 from local.venv import ensure_venv, uv, venv_python
@@ -80,6 +81,13 @@ def install_keda_chart(target: Path) -> None:
     shutil.rmtree(build)
     command = [str(venv_python()), "-m", "local.keda_chart", str(module / "config")]
     run([*command, str(target / "chart")], cwd=TOOLCHAIN.parent.parent)
+
+
+def add_iptables(target: Path, env: dict[str, str]) -> None:
+    """Debian's iptables, packed: the image of Istio's CNI plugin mends pods with it."""
+    unpack(IPTABLES, target / "iptables")
+    run(["tar", "-C", str(target / "iptables"), "-cf", str(target / "iptables.tar"), "."])
+    shutil.rmtree(target / "iptables")
 
 
 def name_keda(target: Path, env: dict[str, str]) -> None:

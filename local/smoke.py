@@ -13,9 +13,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 
+import known_errors
 from local.console import UserError, run_cli, say
 from local.instance import PROJECT
 
@@ -47,7 +49,7 @@ def send(url: str, body: bytes, count: int = REQUESTS, workers: int = WORKERS) -
 
     def work() -> None:
         headers = {"content-type": "application/json"}
-        with httpx.Client(timeout=10, trust_env=False) as client:
+        with httpx.Client(timeout=10, trust_env=False, verify=verified(url)) as client:
             while True:
                 try:
                     tickets.get_nowait()
@@ -76,6 +78,13 @@ def send(url: str, body: bytes, count: int = REQUESTS, workers: int = WORKERS) -
     return tally
 
 
+def verified(url: str) -> bool:
+    """Whether the certificate of `url` has to be right. None names this machine itself, which the
+    one-machine cluster's gateway is reached by.
+    """
+    return urlsplit(url).hostname not in ("127.0.0.1", "localhost")
+
+
 def await_route(url: str, body: bytes, seconds: float = 60) -> None:
     """Wait until the route answers: Envoy learns of it shortly after Pulumi has written it.
 
@@ -91,6 +100,7 @@ def await_route(url: str, body: bytes, seconds: float = 60) -> None:
                 headers={"content-type": "application/json"},
                 timeout=10,
                 trust_env=False,
+                verify=verified(url),
             )
             if answer.status_code == 200:
                 return
@@ -177,9 +187,10 @@ def gateway(url: object, context: str) -> Iterator[str]:
     if isinstance(url, str) and url and ".svc.cluster.local" not in url:
         yield url.rstrip("/")
         return
+    scheme = urlsplit(str(url)).scheme or "http"
     process = subprocess.Popen(
         ["kubectl", "--context", context, "--namespace", "istio-ingress"]
-        + ["port-forward", "service/istio-ingress", ":80"],
+        + ["port-forward", "service/istio-ingress", ":443" if scheme == "https" else ":80"],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -188,10 +199,20 @@ def gateway(url: object, context: str) -> Iterator[str]:
         line = process.stdout.readline() if process.stdout else ""
         if "127.0.0.1:" not in line:
             raise UserError("gateway: kubectl port-forward to service istio-ingress did not start")
-        yield f"http://127.0.0.1:{line.split('127.0.0.1:')[1].split()[0]}"
+        yield f"{scheme}://127.0.0.1:{line.split('127.0.0.1:')[1].split()[0]}"
     finally:
         process.terminate()
         process.wait()
+
+
+def _refused(said: str, stack: str) -> str:
+    """What Pulumi says, or what to do about it; without a login that is none to its own cloud."""
+    if "PULUMI_ACCESS_TOKEN must be set" in said:
+        return (
+            "you are not logged in to its state; pulumi login s3://…, as docs/aws.md says, or set "
+            "PULUMI_BACKEND_URL"
+        )
+    return known_errors.mistake(said, stack) or said.strip()
 
 
 def main() -> None:
@@ -211,7 +232,7 @@ def main() -> None:
             check=False,
         )
         if done.returncode:
-            raise UserError(f"stack {sys.argv[1]}: {done.stderr.strip()}")
+            raise UserError(f"stack {sys.argv[1]}: {_refused(done.stderr, sys.argv[1])}")
         found[name] = done.stdout
     run(json.loads(found["outputs"]), found["context"].strip(), must=True)
 

@@ -10,6 +10,7 @@ import secrets
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,10 +19,12 @@ from typing import Any
 
 import yaml
 
+import known_errors
 from local import node, toolkit, tools
 from local.console import UserError, say
 from local.instance import PROJECT, Instance, cache_dir, state_root
-from local.optional import as_object
+from local.node_files import CNI_BIN, CNI_CONF
+from local.optional import as_object, serves_https, sign_in_host, wants_sidecars
 from local.pki import write_private
 
 # Plugin → its version and the tool that provides it.
@@ -57,13 +60,22 @@ def on_one_machine(instance: Instance) -> Target:
     environment.update(
         KUBECONFIG=str(instance.kubeconfig),
         DOCKER_CONFIG=f"{instance.state}/docker",
-        MLFLOW_TRACKING_URI=f"http://127.0.0.1:{instance.ports['mlflow']}",
     )
+    file = PROJECT / "Pulumi.dev.yaml"
     urls = {
         f"{name}.url": f"http://127.0.0.1:{instance.ports[name]}"
         for name in ("gateway", "mlflow", "prometheus")
     }
-    return Target("dev", environment, {"registry": instance.registry, **urls})
+    if serves_https(file):
+        urls["gateway.url"] = urls["gateway.url"].replace("http:", "https:")
+    if host := sign_in_host(file):
+        # Behind a sign-in MLflow has a host at the gateway, and no port of its own.
+        urls["mlflow.url"] = urls["gateway.url"].replace("127.0.0.1", host)
+    environment["MLFLOW_TRACKING_URI"] = urls["mlflow.url"]
+    places = {"registry": instance.registry, **urls}
+    if wants_sidecars(file):
+        places |= {"istio.cni_bin_dir": CNI_BIN, "istio.cni_conf_dir": CNI_CONF}
+    return Target("dev", environment, places)
 
 
 def on_existing(context: str, registry: str) -> Target:
@@ -92,12 +104,11 @@ def on_existing(context: str, registry: str) -> Target:
     return Target(name, _environment(state_root() / "existing" / "pulumi"), places, first)
 
 
-def _environment(state: Path) -> dict[str, str]:
-    """What Pulumi needs, and nothing of an ambient account: its own home, state and passphrase."""
-    passphrase = state_root() / "passphrase"
+def tools_environment() -> dict[str, str]:
+    """Where the tools and Pulumi's plugins are, and how they behave, for every stack."""
     bin_dirs = [str(toolkit.LINKS / "bin"), str(PROJECT / ".venv/bin")]
     rest = [part for part in os.environ.get("PATH", "").split(os.pathsep) if part not in bin_dirs]
-    environment = {
+    return {
         "PATH": os.pathsep.join(bin_dirs + rest),
         "PULUMI_HOME": str(cache_dir() / "pulumi"),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
@@ -109,6 +120,12 @@ def _environment(state: Path) -> dict[str, str]:
         "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
         "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "false",
     }
+
+
+def _environment(state: Path) -> dict[str, str]:
+    """What Pulumi needs, and nothing of an ambient account: its own home, state and passphrase."""
+    environment = tools_environment()
+    passphrase = state_root() / "passphrase"
     if "PULUMI_BACKEND_URL" not in os.environ or _is_ours(os.environ["PULUMI_BACKEND_URL"]):
         environment["PULUMI_BACKEND_URL"] = f"file://{state}"
     if "PULUMI_CONFIG_PASSPHRASE" not in os.environ:
@@ -158,15 +175,38 @@ def up(target: Target) -> None:
     command = ["pulumi", "up", "--yes", "--skip-preview", "--stack", target.stack]
     if not sys.stdout.isatty():
         command += ["--non-interactive", "--suppress-progress", "--color", "never"]
-    done = subprocess.run(
-        command, cwd=PROJECT, env={**os.environ, **target.environment}, check=False
-    )
-    if done.returncode:
+    if not _succeeds(target, command):
         for line in pod_faults(_pods(target)):
             say(f"  {line}")
         raise UserError(
             "pulumi up failed, for the reason above; mend it and run the same command again"
         )
+
+
+def _succeeds(target: Target, command: list[str]) -> bool:
+    """Run Pulumi, which prints by itself; where it fails, add what is known of its errors."""
+    with tempfile.TemporaryDirectory(prefix="slipway-update-") as folder:
+        log = Path(folder) / "events"
+        # The log of events is for those who build on Pulumi, as its Automation API does.
+        environment = {**os.environ, **target.environment, "PULUMI_DEBUG_COMMANDS": "true"}
+        done = subprocess.run(
+            [*command, "--event-log", str(log)], cwd=PROJECT, env=environment, check=False
+        )
+        if done.returncode and log.exists():
+            for hint in known_errors.hints(_errors(log.read_text(errors="replace"))):
+                say(f"  {hint}")
+        return done.returncode == 0
+
+
+def _errors(log: str) -> str:
+    """What a log of Pulumi's events has of errors and warnings."""
+    found = []
+    for line in log.splitlines():
+        with contextlib.suppress(ValueError):
+            said = json.loads(line).get("diagnosticEvent") or {}
+            if said.get("severity") in ("error", "warning"):
+                found.append(str(said.get("message")))
+    return "\n".join(found)
 
 
 def pod_faults(pods: list[dict[str, Any]]) -> list[str]:
@@ -219,10 +259,7 @@ def destroy(target: Target) -> None:
     _recover(target)
     command = ["pulumi", "destroy", "--yes", "--skip-preview", "--non-interactive"]
     command += ["--stack", target.stack]
-    done = subprocess.run(
-        command, cwd=PROJECT, env={**os.environ, **target.environment}, check=False
-    )
-    if done.returncode:
+    if not _succeeds(target, command):
         raise UserError("pulumi destroy failed, for the reason above; run the same command again")
     _pulumi(target, "stack", "rm", "--yes", "--preserve-config", target.stack)
 

@@ -42,7 +42,7 @@ def install(*, cluster: bool = True) -> dict[str, float]:
     """
     _check_cache()
     with exclusive(cache_dir() / "tools.lock"):
-        return _install(all_tools(cluster=cluster, keda=optional.keda(cluster=cluster)))
+        return _install(all_tools(cluster=cluster, optional=optional.wanted(cluster=cluster)))
 
 
 def _install(tools: list[Tool]) -> dict[str, float]:
@@ -147,5 +147,5 @@ def _link(tools: list[Tool]) -> None:
 
 def tool_directory(name: str) -> Path:
     """The cache directory of the installed tool `name`."""
-    tools = all_tools(cluster=True, keda=True)
+    tools = all_tools(cluster=True, optional=optional.EVERYTHING)
     return next(tool.directory for tool in tools if tool.name == name)
