@@ -9,9 +9,9 @@ import os
 import runpy
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import hypothesis
 import pytest
@@ -30,13 +30,22 @@ from pulumi.runtime import config as runtime_config  # noqa: E402
 from pulumi.runtime import mocks, rpc, settings, stack  # noqa: E402
 
 from settings import SECRET_KEYS  # noqa: E402
+from tests import aws_mocks  # noqa: E402
 
 DIGEST = "sha256:" + "0" * 64
+OF_TARGET = f"sha256:{'c' * 64}"
+
+
+Key: TypeAlias = tuple[str, str]
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """A resource as the program registered it."""
+    """A resource as the program registered it, and what came out of it.
+
+    id, outputs: as the mocks made them up. after: what it waits for, all in all; sources: what
+    each of its inputs was made from; under: its parent. Those three are by type and name.
+    """
 
     type: str
     name: str
@@ -50,6 +59,13 @@ class Recorded:
     timeouts: tuple[str, str]
     secret: frozenset[str]
     aliases: tuple[str, ...]
+    protect: bool = False
+    retained: bool = False
+    after: tuple[Key, ...] = ()
+    sources: dict[str, tuple[Key, ...]] = field(default_factory=dict)
+    under: Key | None = None
+    id: str = ""
+    outputs: dict[str, Any] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
@@ -87,13 +103,15 @@ class _Echo(mocks.Mocks):
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         outputs = dict(args.inputs)
         if args.typ == "docker-build:index:Image":
-            outputs |= {"digest": DIGEST}
+            outputs |= {"digest": OF_TARGET if args.inputs.get("target") else DIGEST}
         elif args.typ.startswith("kubernetes:") and "name" not in (outputs.get("metadata") or {}):
             outputs["metadata"] = {
                 **(outputs.get("metadata") or {}),
                 "name": f"{args.name}-1a2b3c4d",
             }
-        return f"{args.name}-id", outputs
+        if args.typ.startswith("aws:"):
+            outputs = aws_mocks.outputs(args.typ, args.name, args.inputs)
+        return outputs.pop("id", f"{args.name}-id"), outputs
 
     def call(self, args: mocks.MockCallArgs) -> dict[str, Any]:
         raise AssertionError(
@@ -125,13 +143,35 @@ class _Recorder(mocks.MockMonitor):
                 timeouts=(request.customTimeouts.create, request.customTimeouts.update),
                 secret=frozenset(_secrets(rpc.deserialize_properties(request.object))),
                 aliases=tuple(str(alias) for alias in request.aliases),
+                protect=request.protect,
+                retained=request.retainOnDelete,
+                after=tuple(sorted(map(_key, request.dependencies))),
+                sources={
+                    name: tuple(sorted(map(_key, made.urns)))
+                    for name, made in request.propertyDependencies.items()
+                    if made.urns
+                },
+                under=_key(request.parent) if request.parent else None,
             )
+            response = super().RegisterResource(request)
+            self.program.resources[key] = replace(
+                self.program.resources[key],
+                id=response.id,
+                outputs=_plain(rpc.deserialize_properties(response.object)),
+            )
+            return response
         return super().RegisterResource(request)
 
     def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802
         if request.urn.split("::")[2] == "pulumi:pulumi:Stack":
             self.program.outputs = _plain(rpc.deserialize_properties(request.outputs))
         return super().RegisterResourceOutputs(request)
+
+
+def _key(urn: str) -> Key:
+    """(type, name), out of `urn:pulumi:stack::project::parent's type$type::name`."""
+    _, _, types, name = urn.split("::", 3)
+    return types.rsplit("$", 1)[-1], name
 
 
 def _plain(value: Any) -> Any:
@@ -153,18 +193,20 @@ def _secrets(value: Any, path: str = "") -> Iterator[str]:
             yield from _secrets(item, f"{path}[{index}]")
 
 
-def run(program: Callable[[], Any], recorded: Program | None = None) -> Program:
+def run(
+    program: Callable[[], Any], recorded: Program | None = None, stack: str = "test"
+) -> Program:
     """Run a Pulumi program against the recording mocks until nothing is left to do."""
     return contextvars.copy_context().run(
-        _run, program, recorded if recorded is not None else Program()
+        _run, program, recorded if recorded is not None else Program(), stack
     )
 
 
-def _run(program: Callable[[], Any], recorded: Program) -> Program:
+def _run(program: Callable[[], Any], recorded: Program, name: str) -> Program:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     mocks.set_mocks(
-        _Echo(), project="slipway", stack="test", preview=False, monitor=_Recorder(recorded)
+        _Echo(), project="slipway", stack=name, preview=False, monitor=_Recorder(recorded)
     )
     # What a program that failed left behind belongs to a loop that is gone.
     settings.SETTINGS.rpc_manager.clear()

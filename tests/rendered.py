@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import runpy
 from typing import Any
@@ -69,18 +70,37 @@ def dev() -> dict[str, Any]:
     }
 
 
-def render(**configuration: Any) -> Program:
+def offline(values: dict[str, Any], stack: str) -> Program:
+    """What `__main__.py` registers as this stack, with something in the place of secrets and of
+    files that are not there: neither is asked about, nor read.
+    """
+    # The package has a function of that name.
+    tracking = importlib.import_module("components.tracking")
+    signed = dict.fromkeys(("client_secret", "cookie_secret", "htpasswd"), "of no meaning")
+    given = {"mlflowSignIn": signed, "mlflowDatabasePassword": "of no meaning", **values}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tracking, "checked", lambda *_: None)
+        patch.setattr(tracking, "_text", lambda path: path and "of no meaning")
+        return render(stack, **given)
+
+
+def render(stack: str = "test", /, **configuration: Any) -> Program:
     """What `__main__.py` registers with these keys, beside those that it cannot do without."""
     import preflight
 
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
         patch.setattr(preflight, "check", lambda *_: None)
-        values = {**CONTEXT, **SECRETS, **configuration}
+        # On AWS the stack makes its own.
+        made = ("context", "registry") if configuration.get("aws") else ()
+        needed = {key: value for key, value in CONTEXT.items() if key not in made}
+        values = {**needed, **SECRETS, **configuration}
         stored = {
             f"slipway:{key}": value if isinstance(value, str) else json.dumps(value)
             for key, value in values.items()
         }
         secret = [f"slipway:{key}" for key in SECRET_KEYS if key in values]
         runtime_config.set_all_config(stored, secret)
-        return run(lambda: runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__"))
+        return run(
+            lambda: runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__"), stack=stack
+        )

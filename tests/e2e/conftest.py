@@ -1,6 +1,7 @@
-"""One instance for all end-to-end tests; the files are run in the order of their numbers.
+"""One instance for nearly all end-to-end tests, and one as in production after it; the files are
+run in the order of their numbers.
 
-SLIPWAY_E2E_KEEP=1 leaves the instance running at the end and takes up a running one at the start,
+SLIPWAY_E2E_KEEP=1 leaves the instances running at the end and takes up running ones at the start,
 for those who work on these tests.
 """
 
@@ -9,31 +10,19 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e import harness
+from tests.e2e import production as instances
 from tests.e2e.harness import Walk
+from tests.e2e.machine import Machine, machine
+from tests.e2e.production import Production
 
 KEEP = bool(os.environ.get("SLIPWAY_E2E_KEEP"))
-_walks: list[Walk] = []
+walks: list[Walk] = []
 _explained = 0
-
-
-@dataclass(frozen=True)
-class Machine:
-    """The parts of the machine that an instance must leave as they were."""
-
-    firewall: list[str]
-    links: set[str]
-
-
-def machine() -> Machine:
-    """The machine as it is now."""
-    return Machine(harness.firewall(), {link.name for link in Path("/sys/class/net").iterdir()})
 
 
 @pytest.fixture(scope="session")
@@ -75,24 +64,37 @@ def walk(copied: Walk, before: Machine) -> Walk:
             pytrace=False,
         )
     copied.enter()
-    _walks.append(copied)
+    walks.append(copied)
     return copied
+
+
+@pytest.fixture(scope="session")
+def production(before: Machine) -> Iterator[Production]:
+    """The running instance as in production. `before`: what an instance must leave as it was is
+    known by then.
+    """
+    for production in instances.running(KEEP):
+        walks.append(production)
+        yield production
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Iterator[None]:
-    """Add what the cluster says to the first failures."""
+    """Add what the cluster says to the first failures, and say again what failed."""
     global _explained
     outcome: Any = yield
     report = outcome.get_result()
-    if report.failed and _walks and _explained < 2 and _walks[0].state.exists():
+    alive = [walk for walk in walks if walk.state.exists()]
+    if report.failed and alive and _explained < 2:
         _explained += 1
-        report.sections.append(("the instance", _walks[0].diagnosis()))
+        report.sections.append(("the instance", alive[-1].diagnosis()))
+        # Once more below all that, where the end of a log that is cut off still has it.
+        report.sections.append((f"what failed in {item.name}", str(call.excinfo)[-2000:]))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print what the tests measured."""
-    for walk in _walks:
+    for walk in walks:
         terminalreporter.section("measured end to end")
         for line in walk.notes:
             terminalreporter.write_line(line)

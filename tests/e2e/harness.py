@@ -156,15 +156,21 @@ def ready(found: Mapping[str, Any]) -> bool:
 
 
 class Walk:
-    """The instance `test`: the copy of the project it runs from, and its commands."""
+    """The instance `test`, or one of another name with ports of its own: the copy of the project it
+    runs from, and its commands.
+    """
 
-    def __init__(self, home: Path = HOME) -> None:
+    def __init__(
+        self, home: Path = HOME, name: str = NAME, ports: Mapping[str, int] | None = None
+    ) -> None:
         self.home = home
+        self.name = name
         self.project = home / "project"
-        self.state = home / "state" / NAME
+        self.state = home / "state" / name
         self.environment = plain_environment() | {
-            "SLIPWAY_INSTANCE": NAME,
+            "SLIPWAY_INSTANCE": name,
             "SLIPWAY_STATE": str(home / "state"),
+            **{f"SLIPWAY_PORT_{key.upper()}": str(port) for key, port in (ports or {}).items()},
         }
         self.up = Done(-1, "", "", 0)
         self.notes: list[str] = []
@@ -353,7 +359,7 @@ class Walk:
                 continue
             inner = status.split("NSpid:")[1].splitlines()[0].split()
             if container in groups and inner[-1] == "1":
-                assert f"slipway-{NAME}/" in groups, groups
+                assert f"slipway-{self.name}/" in groups, groups
                 return pid
         raise AssertionError(f"no process of container {container}")
 
@@ -370,7 +376,9 @@ class Walk:
                 text = str(error)
             parts.append(f"--- kubectl {' '.join(words)}\n{tail(text, 40)}")
         for log in sorted((self.state / "logs").glob("*.log")):
-            parts.append(f"--- {log.name}\n{tail(log.read_text(errors='replace')[-20000:], 12)}")
+            lines = log.read_text(errors="replace")[-20000:].splitlines()
+            cut = "\n".join(line[:200] for line in lines[-6:])
+            parts.append(f"--- {log.name}\n{cut}")
         return "\n".join(parts)
 
 
@@ -461,9 +469,11 @@ def ask(
     return Answer(start, time.monotonic() - start, status, version, reason)
 
 
-def http_client() -> httpx.Client:
-    """A client that takes nothing from the environment."""
-    return httpx.Client(timeout=15, trust_env=False)
+def http_client(*, verify: bool = True) -> httpx.Client:
+    """A client that takes nothing from the environment. verify: whether a certificate has to be
+    right.
+    """
+    return httpx.Client(timeout=15, trust_env=False, verify=verify)
 
 
 def raw(
@@ -494,6 +504,7 @@ class Load:
     body: bytes = BODY
     per_second: float = 40
     workers: int = 4
+    verify: bool = True
     answers: list[Answer] = field(default_factory=list)
 
     def __enter__(self) -> Load:
@@ -517,7 +528,7 @@ class Load:
         self.seconds = time.monotonic() - self._start
 
     def _work(self, afresh: bool) -> None:
-        client = http_client()
+        client = http_client(verify=self.verify)
         while not self._stop.is_set():
             with self._lock:
                 # Late slots are left out: a stall must not be followed by a burst.
@@ -526,7 +537,7 @@ class Load:
                 break
             if afresh:
                 client.close()
-                client = http_client()
+                client = http_client(verify=self.verify)
             answer = ask(client, self.url, self.body)
             with self._lock:
                 self.answers.append(answer)

@@ -234,17 +234,20 @@ def test_errors_are_rolled_back_while_the_cluster_is_unreachable(walk: Walk) -> 
     assert_only(walk, GOOD)
 
 
+@pytest.mark.long
 def test_errors_are_rolled_back(walk: Walk) -> None:
     """One request in ten fails: from the first bad answer to weight 0 is told."""
     # The server counts each as an error and the gateway as a failure: either may be proven first.
     rolled_back(walk, ERRORS, "10 % errors", "(errors|failures): .* worse by proof")
 
 
+@pytest.mark.long
 def test_a_slow_version_is_rolled_back(walk: Walk) -> None:
     """Every answer takes a second more."""
     rolled_back(walk, SLOW, "slow by a second", "slow", per_second=20)
 
 
+@pytest.mark.long
 def test_a_crash_looping_version_is_rolled_back(walk: Walk) -> None:
     """Its servers come and go: the gateway's own answers are what shows it, and all are its own."""
     before = failures_at_the_gateway(GOOD)
@@ -264,8 +267,9 @@ def failures_at_the_gateway(version: int) -> float:
     return float(result[0]["value"][1]) if result else 0.0
 
 
+@pytest.mark.long
 def test_prometheus_away_then_a_change_by_hand(walk: Walk) -> None:
-    """Two minutes without evidence are no verdict; a change by hand stops the rollout and stays."""
+    """A minute without evidence is no verdict; a change by hand stops the rollout and stays."""
     serve(walk, patience="5m", interval="10s")
     since = len(entries(walk))
     scale = ["scale", "deployment", "-n", "monitoring", "prometheus"]
@@ -274,7 +278,7 @@ def test_prometheus_away_then_a_change_by_hand(walk: Walk) -> None:
         walk.kubectl(*scale, "--replicas=0")
         try:
             runner = Runner(walk)
-            time.sleep(120)
+            time.sleep(60)
             assert runner.process.poll() is None, runner.text
             assert roles(walk) == (GOOD, OTHER, 25, None), "a step without evidence"
             shown = slipway(walk, "status", "shop").out
@@ -301,6 +305,7 @@ def test_prometheus_away_then_a_change_by_hand(walk: Walk) -> None:
     assert_only(walk, GOOD)
 
 
+@pytest.mark.long
 def test_traffic_that_stops_ends_with_patience(walk: Walk) -> None:
     """Nothing is proven, nothing has failed: it is rolled back, and says for want of what."""
     serve(walk, patience="40s", interval="10s", steps=[5, 100])
@@ -316,6 +321,7 @@ def test_traffic_that_stops_ends_with_patience(walk: Walk) -> None:
     assert_only(walk, GOOD)
 
 
+@pytest.mark.long
 def test_blue_green_with_gates_of_ones_own(walk: Walk) -> None:
     """One step to 100; a query, a person and the predictions must agree; the old one stays warm.
 

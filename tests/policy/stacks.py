@@ -21,12 +21,19 @@ REMOVED = object()
 
 def of_program(program: Program, stack: str = "dev") -> Stack:
     """What a program registered, as the rules see it."""
+    providers = {
+        each.name: each.inputs
+        for each in program.resources.values()
+        if each.type.startswith("pulumi:providers:")
+    }
     return [
         Resource(
             f"urn:pulumi:{stack}::slipway::{each.type}::{each.name}",
             each.type,
             each.name,
             each.inputs,
+            each.protect,
+            provider=providers.get(each.provider, {}),
         )
         for each in program.resources.values()
     ]

@@ -12,7 +12,9 @@ import pytest
 import check
 from engine.rule import Rule
 from rules import ALL
-from tests.conftest import ROOT
+from tests import rendered
+from tests.conftest import DIGEST, ROOT
+from tests.e2e.production_parts import Authority
 from tests.policy import stacks
 
 # What stands in dev without a remedy yet; all of it advisory there.
@@ -159,3 +161,26 @@ TEST_KNOBS = stacks.configuration("dev") | {
     "image-registry": {"allowed": ["registry.test:5000", "docker.io", "registry.k8s.io"]},
     "replicas": stacks.configuration("dev")["replicas"] | {"may_sleep": ["models/night-*"]},
 }
+
+
+def test_mlflow_in_production_breaks_no_rule(prod: stacks.Stack, tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_text(Authority("of the tests").pem)
+    images = rendered.PROD["images"]
+    registry = images["prometheus"].partition("/")[0]
+    more = {name: f"{registry}/{name}@{DIGEST}" for name in ("oauth2_proxy", "postgresql")}
+    mlflow = {
+        "url": "https://mlflow.example.com",
+        "replicas": 2,
+        "database": {"host": "db.example.com", "ca": str(file)},
+        "backups": {},
+        "sign_in": {"host": "mlflow.example.com", "basic": True},
+    }
+    secrets = {
+        "mlflowDatabasePassword": "of the tests",
+        "mlflowSignIn": {"cookie_secret": "0" * 32, "htpasswd": f"ada:$2b$10${'a' * 53}"},
+    }
+    with_it = rendered.PROD | {"images": images | more, "mlflow": mlflow} | secrets
+    knobs = stacks.configuration("prod")
+    found = stacks.judge(stacks.of_program(rendered.render(**with_it)), knobs)
+    assert found == stacks.judge(prod, knobs)

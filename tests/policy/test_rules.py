@@ -14,7 +14,7 @@ from engine.rule import Undecided, Violation
 from engine.values import Unknown
 from rollout import journal as writer
 from rollout.adapters.configuration import Roles
-from settings_rollout import Rollout
+from settings.rollout import Rollout
 from tests.policy.stacks import RULES
 
 DIGEST = "@sha256:" + "a" * 64

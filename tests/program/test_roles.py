@@ -10,7 +10,7 @@ import pytest
 
 from components import ModelRoute, ModelRouteArgs, ShadowComparer, ShadowComparerArgs, Surroundings
 from components.manifests import prometheus
-from settings import Model
+from settings.model import Model
 from tests.conftest import Program, run
 
 from .test_program import IMAGE, PLATFORM, changed, model, names, route, server

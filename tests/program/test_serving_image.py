@@ -12,7 +12,7 @@ def _image(args: ServingImageArgs) -> dict[str, object]:
 
 def test_by_default_the_dockerfile_decides() -> None:
     inputs = _image(ServingImageArgs("registry.test"))
-    assert not {"target", "buildArgs", "builder"} & inputs.keys()
+    assert not {"target", "buildArgs", "builder", "platforms"} & inputs.keys()
 
 
 def test_a_target_and_a_base_by_digest() -> None:
@@ -20,3 +20,8 @@ def test_a_target_and_a_base_by_digest() -> None:
     inputs = _image(ServingImageArgs("registry.test", target="gpu", base=base))
     assert inputs["target"] == "gpu"
     assert inputs["buildArgs"] == {"BASE": base}
+
+
+def test_a_platform_whatever_machine_builds() -> None:
+    inputs = _image(ServingImageArgs("registry.test", platform="linux/amd64"))
+    assert inputs["platforms"] == ["linux/amd64"]

@@ -10,8 +10,8 @@ import pytest
 
 from components import Activator, ActivatorArgs, ModelServer, ModelServerArgs, Surroundings
 from components.manifests import prometheus
-from settings import Model
-from settings_scaling import Scaling
+from settings.model import Model
+from settings.scaling import Scaling
 from tests.conftest import Program, run
 
 from .test_program import IMAGE, PLATFORM, changed, model, names, namespace, route, server

@@ -14,8 +14,8 @@ from rollout.journal import Act, Rollout, SetAlias, SetRoles
 from rollout.judge.evidence import Block, Counts
 from rollout.judge.gate import Gate
 from rollout.judge.rules import Rules as GateRules
-from settings_rollout import LATENCY_BOUNDS
-from settings_rollout import Rollout as Rules
+from settings.rollout import LATENCY_BOUNDS
+from settings.rollout import Rollout as Rules
 
 START = 1_795_000_000.0
 BLOCK = 5.0

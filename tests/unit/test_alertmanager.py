@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 
 from components.alertmanager import Alertmanager, AlertmanagerArgs
 from components.manifests import alertmanager, prometheus, receiver_secrets, rules
-from settings_monitoring import Alerts
+from settings.monitoring import Alerts
 from tests.conftest import ROOT, Program, run
 
 AMTOOL = str(ROOT / ".slipway/bin/amtool")

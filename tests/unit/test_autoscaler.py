@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from components.manifests import autoscaler, common, keda, model_server, network, prometheus
 from components.manifests.istio import INGRESS_NAMESPACE
 from components.manifests.model_server import Server
-from settings import Resources
-from settings_scaling import Keda, ScaleDown, ScaleUp, Scaling
+from settings.model import Resources
+from settings.scaling import Keda, ScaleDown, ScaleUp, Scaling
 
 URL = "http://prometheus.monitoring.svc.cluster.local:9090"
 DEFAULT = {
@@ -98,6 +98,28 @@ def test_cpu_and_memory() -> None:
         ("Resource", "cpu", {"type": "Utilization", "averageUtilization": 50}),
         ("Resource", "memory", {"type": "Utilization", "averageUtilization": 60}),
     ]
+
+
+def test_beside_a_sidecar_the_server_alone_is_measured() -> None:
+    one = server(cpu=50, memory=60)
+    cpu, memory = autoscaler.horizontal(one, sidecars=True)["metrics"]
+    assert cpu == {
+        "type": "ContainerResource",
+        "containerResource": {
+            "name": "cpu",
+            "container": "server",
+            "target": {"type": "Utilization", "averageUtilization": 50},
+        },
+    }
+    assert memory["containerResource"]["name"] == "memory"
+    counted = server(cpu=50, memory=60, requests_per_second=5)
+    triggers = autoscaler.scaled_object(counted, URL, sidecars=True)["triggers"]
+    assert [trigger["metadata"] for trigger in triggers[1:]] == [
+        {"value": "50", "containerName": "server"},
+        {"value": "60", "containerName": "server"},
+    ]
+    containers = model_server.pod(one, "image", "http://mlflow")["containers"]
+    assert "server" in [each["name"] for each in containers]
 
 
 def test_up_at_once_and_down_slowly_by_default() -> None:

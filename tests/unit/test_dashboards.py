@@ -27,7 +27,7 @@ from components.dashboards import (
 )
 from components.manifests import grafana, prometheus, recording_rules
 from components.manifests.kube_state_metrics import WEIGHT
-from settings_types import duration_seconds
+from settings.types import duration_seconds
 from tests.unit.rules import promtool
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -310,7 +310,7 @@ def test_the_docs_reach_grafana_where_it_runs() -> None:
 def test_panels_of_gpus_say_when_they_are_empty() -> None:
     gpus = [p for _, p in PANELS if any("DCGM_" in t["expr"] for t in p["targets"])]
     assert len(gpus) == 3
-    assert all("Empty but with `monitoring: operator`" in p["description"] for p in gpus)
+    assert all("Empty without GPUs" in p["description"] for p in gpus)
 
 
 def test_what_may_be_empty_says_what_it_needs() -> None:

@@ -12,8 +12,8 @@ import pytest
 from components.dashboards import FOLDER, every
 from components.grafana import Grafana, GrafanaArgs
 from components.manifests import grafana as manifests
-from settings_exposure import Exposure
-from settings_monitoring import Grafana as Settings
+from settings.exposure import Exposure
+from settings.monitoring import Grafana as Settings
 from tests.conftest import Program, run
 
 PROMETHEUS = "http://prometheus.monitoring.svc.cluster.local:9090"

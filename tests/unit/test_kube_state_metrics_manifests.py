@@ -13,8 +13,8 @@ from components.kube_state_metrics import KubeStateMetrics, KubeStateMetricsArgs
 from components.manifests import common, network, prometheus, route
 from components.manifests import kube_state_metrics as states
 from components.manifests.route import Mirror
-from settings import Canary
-from settings_rollout import Sticky
+from settings.model import Canary
+from settings.rollout import Sticky
 from tests.conftest import run
 from tests.unit.test_prometheus_manifests import STACK, Labels, jobs, relabelled
 

@@ -92,7 +92,7 @@ def test_one_port_for_two_entrances_is_refused(
 
 
 def test_every_tool_has_a_directory_of_its_own_that_follows_its_pins() -> None:
-    found = catalogue.all_tools(cluster=True, keda=True)
+    found = catalogue.all_tools(cluster=True, optional={"keda"})
     assert len({tool.directory for tool in found}) == len(found)
     first = found[0]
     changed = toolkit.Tool(first.name, first.version, first.key + "x", first.install)

@@ -13,7 +13,6 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-import settings_scaling
 from local import (
     catalogue,
     go,
@@ -29,7 +28,8 @@ from local import (
     venv,
 )
 from local.console import UserError
-from settings_platform import Images
+from settings.platform import Images
+from settings.scaling import Keda
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_other_stacks_ask_for_the_chart_alone(
     (project / "Pulumi.prod.yaml").write_text(WANTED)
     assert not optional.keda()
     assert optional.keda(cluster=False)
-    names = {tool.name for tool in catalogue.all_tools(cluster=False, keda=True)}
+    names = {tool.name for tool in catalogue.all_tools(cluster=False, optional={"keda"})}
     assert "keda-chart" in names
     assert "keda" not in names
     (project / "Pulumi.prod.yaml").unlink()
@@ -171,7 +171,7 @@ def test_a_chart_is_made_anew_when_its_pins_or_its_recipe_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, module: str, recipe: str
 ) -> None:
     def directory() -> Path:
-        found = catalogue.all_tools(cluster=False, keda=True)
+        found = catalogue.all_tools(cluster=False, optional={"keda"})
         return next(tool.directory for tool in found if tool.name == name)
 
     def other(target: Path) -> None:
@@ -216,12 +216,38 @@ def test_a_version_that_is_named_is_the_pinned_one(directory: str, pin: str) -> 
     assert pin in {line.strip().removesuffix(" // indirect") for line in text.splitlines()}
 
 
-def test_keda_is_built_only_where_it_is_asked_for() -> None:
+@pytest.mark.parametrize(
+    ("asked", "more"),
+    [
+        ("keda", {"keda", "keda-chart"}),
+        ("oauth2-proxy", {"oauth2-proxy"}),
+        ("postgresql", {"postgresql"}),
+    ],
+)
+def test_what_is_optional_is_built_only_where_it_is_asked_for(asked: str, more: set[str]) -> None:
     without = {tool.name for tool in catalogue.all_tools(cluster=True)}
-    assert {tool.name for tool in catalogue.all_tools(cluster=True, keda=True)} - without == {
-        "keda",
-        "keda-chart",
-    }
+    with_it = catalogue.all_tools(cluster=True, optional={asked})
+    assert {tool.name for tool in with_it} - without == more
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("config: {slipway:mlflow: {sign_in: {host: m.example.com, basic: true}}}", "oauth2-proxy"),
+        ("config: {slipway:mlflow: {backups: {}}}", "postgresql"),
+        ('config: {slipway:mlflow: \'{"backups": {"keep": 3}}\'}', "postgresql"),
+        ("config: {slipway:mlflow: {sign_in: null}}", ""),
+        ("config: {slipway:other: {sign_in: {}, backups: {}}}", ""),
+    ],
+)
+def test_mlflow_s_sign_in_and_backups_are_optional(
+    project: Path, monkeypatch: pytest.MonkeyPatch, text: str, asked: str
+) -> None:
+    (project / "Pulumi.dev.yaml").write_text(text)
+    assert optional.wanted() == ({asked} if asked else set())
+    for name in ("OAUTH2_PROXY", "POSTGRESQL"):
+        monkeypatch.setenv(f"SLIPWAY_WITH_{name}", "1")
+    assert optional.wanted() == {"oauth2-proxy", "postgresql"}
 
 
 def test_programs_that_check_rules_and_routes_are_linked() -> None:
@@ -242,9 +268,11 @@ def test_images_of_keda_are_missing_once_it_is_asked_for(
 
 
 def test_the_default_images_are_those_of_the_registry_that_stands_in() -> None:
-    keda = settings_scaling.Keda()
-    ours = [getattr(Images(), name) for name in Images.model_fields if name != "grafana"]
-    made = {*images.BASE.images.values(), *images.KEDA.images.values()}
+    keda = Keda()
+    # What this machine has no use for: panels that no registry here has, and GPUs.
+    elsewhere = {"grafana", "dcgm_exporter", "device_plugin", "mig_parted"}
+    ours = [getattr(Images(), name) for name in Images.model_fields if name not in elsewhere]
+    made = {name for group in images.EVERY for name in group.images.values()}
     for name in (*ours, keda.operator, keda.adapter):
         host, _, rest = name.partition("/")
         assert host in node_files.MIRRORED, name
@@ -255,7 +283,7 @@ def test_every_stage_and_every_file_of_the_dockerfile_is_in_one_group() -> None:
     text = images.DOCKERFILE.read_text()
     stages = re.split(r"^FROM \S+ AS (\S+)$", text, flags=re.M)[1:]
     found = dict(zip(stages[::2], stages[1::2], strict=True))
-    groups = [images.BASE, images.KEDA]
+    groups = images.EVERY
     assert sorted(found) == sorted(stage for group in groups for stage in group.images)
     for group in groups:
         for stage in group.images:
@@ -311,3 +339,30 @@ def test_settings_stored_as_text_are_read_and_kept(
     stack._copy_configuration(stack.on_existing("other", "registry.example"))
     copied = yaml.safe_load((tmp_path / "Pulumi.other.yaml").read_text())["config"]
     assert copied["slipway:gateway"] == {"service_type": "LoadBalancer"}
+
+
+@pytest.mark.parametrize(
+    ("tls", "signed_in", "url"),
+    [
+        ("", "", "http://127.0.0.1:{mlflow}"),
+        ("{certificate: mesh}", "", "http://127.0.0.1:{mlflow}"),
+        ("", "{host: mlflow.test, basic: true}", "http://mlflow.test:{gateway}"),
+        ("{certificate: mesh}", "{host: mlflow.test}", "https://mlflow.test:{gateway}"),
+        ("", "{host: [no, host]}", "http://127.0.0.1:{mlflow}"),
+    ],
+)
+def test_a_sign_in_has_mlflow_at_the_gateway(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    dev: instance.Instance,
+    tls: str,
+    signed_in: str,
+    url: str,
+) -> None:
+    sections = {"gateway": f"{{tls: {tls}}}" * bool(tls), "mlflow": f"{{sign_in: {signed_in}}}"}
+    lines = [f"  slipway:{key}: {value or '{}'}" for key, value in sections.items()]
+    (tmp_path / "Pulumi.dev.yaml").write_text("\n".join(["config:", *lines, ""]))
+    monkeypatch.setattr(stack, "PROJECT", tmp_path)
+    made = stack.on_one_machine(dev)
+    assert made.settings["mlflow.url"] == url.format(**dev.ports)
+    assert made.environment["MLFLOW_TRACKING_URI"] == made.settings["mlflow.url"]

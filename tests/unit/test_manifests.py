@@ -25,20 +25,21 @@ from components.manifests import (
     prometheus,
     prometheus_server,
     route,
+    training,
 )
 from components.manifests.model_server import Server
-from settings import Canary, Resources
-from settings_exposure import Exposure
-from settings_monitoring import Prometheus
-from settings_platform import Istio
-from settings_scaling import Scaling
+from settings.exposure import Exposure
+from settings.model import Canary, Resources
+from settings.monitoring import Prometheus
+from settings.platform import Istio
+from settings.scaling import Scaling
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVER = Server("churn", 2, Resources(), Scaling())
 PODS = {
     "model server": model_server.pod(SERVER, "image", "http://mlflow"),
     "mlflow": mlflow.pod("image", "claim", "s3://b", "http://s3", "keys", "hosts"),
-    "training": mlflow.training_job("image", "script", "map", "http://mlflow", "churn")["template"][
+    "training": training.job("image", "script", "map", "http://mlflow", "churn")["template"][
         "spec"
     ],
     "bucket": bucket.deployment("image", "b", "claim", "keys")["template"]["spec"],
@@ -219,6 +220,11 @@ def test_a_model_without_a_canary_has_one_destination() -> None:
     assert blocked["directResponse"] == {"status": 404}
 
 
+def test_mlflow_keeps_no_providers_keys() -> None:
+    (server,) = PODS["mlflow"]["containers"]
+    assert {"name": "MLFLOW_ENABLE_AI_GATEWAY", "value": "false"} in server["env"]
+
+
 @pytest.mark.parametrize(
     "urls, more",
     [
@@ -236,11 +242,10 @@ def test_hosts_that_mlflow_answers_to(urls: list[str | None], more: str) -> None
 
 def test_another_script_is_another_job() -> None:
     one, two = (
-        mlflow.training_job("i", script, "m", "u", "churn")["template"]["metadata"]
-        for script in "ab"
+        training.job("i", script, "m", "u", "churn")["template"]["metadata"] for script in "ab"
     )
     assert one["annotations"] != two["annotations"]
-    assert "ttlSecondsAfterFinished" not in mlflow.training_job("i", "a", "m", "u", "churn")
+    assert "ttlSecondsAfterFinished" not in training.job("i", "a", "m", "u", "churn")
 
 
 def test_prometheus_takes_identity_from_kubernetes() -> None:

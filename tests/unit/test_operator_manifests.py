@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from components.manifests import common, network, operator, prometheus, rules
 from components.manifests import kube_state_metrics as states
 from components.operator_monitoring import OperatorMonitoring, OperatorMonitoringArgs
-from settings import Model
-from settings_monitoring import Alerts, Operator
+from settings.model import Model
+from settings.monitoring import Alerts, Operator
 from tests.conftest import ROOT, Program, run
 
 from .test_prometheus_manifests import Labels, relabelled

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 import time
@@ -184,3 +185,73 @@ def test_charts_that_are_not_there(tmp_path: Path, charts: str) -> None:
     assert preflight.chart_faults("istio.charts", charts, preflight.CHARTS) == []
     (fault,) = preflight.chart_faults("istio.charts", str(tmp_path), preflight.CHARTS)
     assert fault.startswith(f'slipway:istio.charts: "{tmp_path}" has no chart base; `make up` puts')
+
+
+@pytest.mark.parametrize(
+    ("env", "wanted"),
+    [
+        ({}, None),
+        ({"MLFLOW_TRACKING_TOKEN": "t"}, "Bearer t"),
+        (
+            {"MLFLOW_TRACKING_USERNAME": "ada", "MLFLOW_TRACKING_PASSWORD": "a:b"},
+            "Basic YWRhOmE6Yg==",
+        ),
+        ({"MLFLOW_TRACKING_USERNAME": "ada"}, None),
+    ],
+)
+def test_it_signs_in_to_mlflow_and_to_nobody_else(
+    env: dict[str, str], wanted: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("USERNAME", "PASSWORD", "TOKEN"):
+        monkeypatch.delenv(f"MLFLOW_TRACKING_{name}", raising=False)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    seen: list[tuple[str, str | None]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append((self.path, self.headers.get("authorization")))
+            self.send_response(302 if self.path == "/asked" else 200)
+            self.send_header("location", f"http://localhost:{server.server_port}/elsewhere")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        assert preflight._get(f"http://127.0.0.1:{server.server_port}/asked") == {}
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert seen == [("/asked", wanted), ("/elsewhere", None)]
+
+
+@pytest.mark.parametrize(
+    ("keys", "wanted"),
+    [
+        ({}, ["bucketAccessKey", "bucketSecretKey"]),
+        ({"grafana": {"enabled": True}}, ["bucketAccessKey", "bucketSecretKey", "grafanaPassword"]),
+        (
+            {"mlflow": {"database": {"host": "db.test", "sslmode": "require"}}},
+            ["bucketAccessKey", "bucketSecretKey", "mlflowDatabasePassword"],
+        ),
+    ],
+)
+def test_all_secrets_that_lack_are_named_before_anything_is_made(
+    api_server: str, charts: str, keys: dict[str, Any], wanted: list[str]
+) -> None:
+    def read(key: str) -> object:
+        raise pulumi.RunError(f"slipway:{key}: is not set")
+
+    with pytest.raises(pulumi.RunError) as caught:
+        preflight.check(stack(charts, **keys), {}, {}, {}, read)
+    assert str(caught.value).splitlines() == [f"slipway:{key}: is not set" for key in wanted]
+    preflight.check(stack(charts, **keys), {}, {}, {}, lambda _: "there")
+
+
+def test_the_program_has_its_secrets_looked_at() -> None:
+    text = (Path(__file__).parents[2] / "__main__.py").read_text()
+    assert re.search(r"^preflight\.check\(.*, secret\)$", text, re.M)

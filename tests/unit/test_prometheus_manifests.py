@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from components.manifests import mlflow, network, prometheus, prometheus_server
 from components.monitoring import Monitoring, MonitoringArgs
-from settings_monitoring import Prometheus
-from settings_types import duration_seconds
+from settings.monitoring import Prometheus
+from settings.types import duration_seconds
 from tests.conftest import Program, run
 
 ROOT = Path(__file__).resolve().parents[2]

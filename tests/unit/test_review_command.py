@@ -114,6 +114,7 @@ def test_a_pack_is_asked_as_the_stack_configures_it(
         (project / name).mkdir()
         (project / name / "PulumiPolicy.yaml").write_text("runtime: python\n")
     (project / "one/dev.json").write_text("{}")
+    (project / "Pulumi.prod.yaml").write_text("config: {}\n")
     one, two, given = Path("one"), Path("two"), Path("given.json")
     for wanted, asked in (
         (Wanted("acme/slipway/dev", [one]), [Path("one/dev.json")]),
@@ -176,6 +177,8 @@ def test_a_mistake_is_one_line_with_the_remedy(
         assert line in done.stderr
         assert done.stderr.count("\n") == 1
 
+    refused("nope: there is no Pulumi.nope.yaml", "--stack", "nope")
+    (project / "Pulumi.nope.yaml").write_text("config: {}\n")
     refused("there is no such stack", "--stack", "nope")
     refused("no-pack: is no policy pack", "--policy-pack", "no-pack")
     pulumi(project, "stack", "unselect")

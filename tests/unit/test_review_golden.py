@@ -134,7 +134,7 @@ def test_a_preview_that_failed_says_why() -> None:
     assert found.errors == (
         "slipway:models.churn.canary.weight: 110 is not a whole percentage from 0 to 100",
     )
-    assert found.summary == "nothing is known to change"
+    assert found.summary == "the preview failed"
     assert not found.good
 
 

@@ -234,21 +234,6 @@ def test_alerts_are_named() -> None:
     )
 
 
-def test_costs_are_told_only_where_a_price_is_known() -> None:
-    steps = (step("aws:rds/instance:Instance", "create", None, State({"class": "db.t4g.small"})),)
-    found = Preview(steps)
-    assert not [one for one in review("dev", found).sections if one.title == "Cost"]
-    assert not [
-        one for one in review("dev", found, lambda *_: None).sections if one.title == "Cost"
-    ]
-    (cost,) = [
-        one
-        for one in review("dev", found, lambda *_: Decimal("23.36")).sections
-        if one.title == "Cost"
-    ]
-    assert plain(cost.lines[0]) == "+23.36 a month, of what has a known price"
-
-
 def test_quantities_are_compared_as_numbers_and_versions_are_not() -> None:
     assert same({"cpu": "1"}, {"cpu": "1000m"})
     assert not same({"cpu": "1"}, {"cpu": "1001m"})

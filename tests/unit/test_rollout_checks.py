@@ -25,7 +25,7 @@ from rollout.adapters.checks import (
 from rollout.adapters.configuration import Roles
 from rollout.adapters.exchange import NoAnswerError, exchange
 from rollout.adapters.prometheus import Prometheus
-from settings_rollout import Gate, Predictions, Rollout
+from settings.rollout import Gate, Predictions, Rollout
 from tests.unit.rollout_server import Asked, Handler, Respond, Server, hang, serving
 
 CONTEXT = Context("churn", 2, 1, 1, 10, "step")

@@ -305,7 +305,7 @@ def test_a_weight_needs_a_canary() -> None:
 
 
 def test_the_whole_is_what_settings_take() -> None:
-    parsed = of_stack(whole(DEV))
+    parsed = of_stack(whole(DEV), "dev")
     assert parsed.demo is True
     assert parsed.models["churn"].stable == roles(DEV, "churn").stable
     assert parsed.gateway.node_port == 30080
@@ -316,7 +316,7 @@ def test_the_whole_is_what_settings_take() -> None:
         "other:x": "1",
         "slipway:context": "here",
     }
-    assert of_stack(whole(odd)).registry == "5000"
+    assert of_stack(whole(odd), "dev").registry == "5000"
 
 
 def test_floors_are_keyed_by_text_as_pulumi_wants_it() -> None:
@@ -335,9 +335,8 @@ def test_floors_are_keyed_by_text_as_pulumi_wants_it() -> None:
     assert roles(with_roles(empty, "churn", Roles(1, 2, 10, floors=((1, 6),))), "churn").floors
     by_hand = "config: {slipway:models: {churn: {stable: 1, floors: {1: 4, '3': 2}}}}"
     assert roles(by_hand, "churn").floors == ((1, 4), (3, 2))
-    assert of_stack(whole(flow) | {"slipway:registry": "r", "slipway:context": "c"}).models[
-        "churn"
-    ].floors == {1: 6}
+    parsed = of_stack(whole(flow) | {"slipway:registry": "r", "slipway:context": "c"}, "dev")
+    assert parsed.models["churn"].floors == {1: 6}
 
 
 versions = st.integers(1, 10**10)

@@ -23,7 +23,7 @@ from rollout.interfaces import World
 from rollout.journal import Rollout
 from rollout.judge.evidence import Block, Counts, Reading
 from rollout.judge.floor import Size
-from settings_rollout import Rollout as Rules
+from settings.rollout import Rollout as Rules
 
 START = 1_000_000.0
 RULES = Rules(steps=[5, 25, 100], interval="30s", patience="10m", rollback_window="60s")

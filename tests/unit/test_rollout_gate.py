@@ -13,7 +13,7 @@ from rollout.judge.codes import Code
 from rollout.judge.evidence import METRICS, Block, Counts
 from rollout.judge.gate import Gate, Verdict
 from rollout.judge.rules import Rules
-from settings_rollout import LATENCY_BOUNDS, Rollout
+from settings.rollout import LATENCY_BOUNDS, Rollout
 
 RULES = Rules.of(Rollout())
 LAST = RULES.steps.index(50)

@@ -20,7 +20,7 @@ from rollout.adapters.configuration import Roles
 from rollout.journal import SetRoles
 from rollout.judge.evidence import Counts
 from rollout.views import live, summary
-from settings_rollout import LATENCY_BOUNDS
+from settings.rollout import LATENCY_BOUNDS
 from tests.unit import rollout_journals as journals
 from tests.unit.rollout_journals import Tape
 

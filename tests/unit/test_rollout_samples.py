@@ -24,7 +24,7 @@ from rollout.adapters.samples import (
     short,
 )
 from rollout.judge.evidence import Block, Counts, Reading
-from settings_rollout import LATENCY_BOUNDS
+from settings.rollout import LATENCY_BOUNDS
 
 T = 1_700_000_000
 """A multiple of BLOCK_SECONDS."""

@@ -17,7 +17,7 @@ from rollout.simulation.flagger import Flagger
 from rollout.simulation.forecast import forecast
 from rollout.simulation.simulate import Ends, main_table, render, simulate
 from rollout.simulation.world import Incident, Series, Stretch, World
-from settings_rollout import LATENCY_BOUNDS, Rollout
+from settings.rollout import LATENCY_BOUNDS, Rollout
 
 RULES = replace(Rules.of(Rollout()), patience=7200.0)
 BAD = RULES.regression

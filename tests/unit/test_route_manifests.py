@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from components.manifests import comparer, istio, model_server, network, prometheus, route
 from components.manifests.route import Mirror
-from settings import Canary
-from settings_exposure import Exposure
-from settings_rollout import Sticky
+from settings.exposure import Exposure
+from settings.model import Canary
+from settings.rollout import Sticky
 
 CANARY = Canary(version=2, weight=10)
 HEADER, COOKIE = Sticky(header="x-user"), Sticky(cookie="ab", ttl="2h")

@@ -15,7 +15,7 @@ import pytest
 
 from components.manifests import alert_rules, recording_rules, rules
 from settings import parse
-from settings_rollout import LATENCY_BOUNDS
+from settings.rollout import LATENCY_BOUNDS
 from tests.unit.rules import cases_models, cases_objectives, cases_platform
 from tests.unit.rules.promtool import (
     ALERTS,

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from pulumi.runtime import config
 
 import settings
-from settings import Settings, SettingsError, parse
-from settings_rollout import Rollout
-from settings_scaling import Scaling
-from settings_types import MAX_MODEL_NAME, cpu_millis, memory_bytes
+from settings import Settings, SettingsError, of_stack, parse
+from settings.rollout import Rollout
+from settings.scaling import Scaling
+from settings.types import MAX_MODEL_NAME, cpu_millis, memory_bytes
 
 BASE = {"context": "test", "registry": "registry.test:5000"}
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,7 +73,7 @@ def test_every_key_is_declared() -> None:
     assert all(key["type"] and key["description"] for key in declared.values())
     required = {name for name, field in Settings.model_fields.items() if field.is_required()}
     assert {name for name in declared if "default" not in declared[name]} == required
-    assert not any(key.get("default") for key in declared.values()), "settings.py alone holds them"
+    assert not any(key.get("default") for key in declared.values()), "settings alone holds them"
 
 
 @pytest.mark.parametrize(
@@ -133,8 +133,8 @@ STABLE_TEXT = (
 )
 NAME = "is not a model's name here: a DNS label of a-z, 0-9 and '-' that starts with a letter"
 MODEL_KEYS = (
-    "allow_pickle, canary, floors, objectives, previous, resources, rollout, scaling, shadow, "
-    "stable, sticky"
+    "allow_pickle, canary, experiments, floors, objectives, previous, resources, rollout, scaling, "
+    "shadow, stable, sticky"
 )
 CPU = "is not a quantity of CPU such as 250m or 2"
 MEMORY = "is not a quantity of bytes such as 512Mi or 2Gi, of 16Mi at least"
@@ -209,7 +209,10 @@ MEMORY = "is not a quantity of bytes such as 512Mi or 2Gi, of 16Mi at least"
         ),
         (churn(allow_pickle=1), "models.churn.allow_pickle: 1 is not true or false"),
         ({"demo": "yes"}, 'demo: "yes" is not true or false'),
-        ({"context": ""}, 'context: "" is not text, or is empty'),
+        (
+            {"context": ""},
+            "context: is not set; it takes the kubeconfig context of the cluster to deploy to",
+        ),
         (
             {"registry": "http://r"},
             'registry: "http://r" is not a registry such as 127.0.0.1:5000 or ghcr.io/someone',
@@ -337,3 +340,29 @@ def test_secrets_are_set_and_encrypted(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(pulumi.RunError) as caught:
         settings.secret("bucketAccessKey")
     assert str(caught.value) == f"slipway:bucketAccessKey: is not set; set it: {remedy}"
+
+
+def test_a_copied_configuration_names_its_own_stack() -> None:
+    """`{stack}` is the stack's name where a stack is named to the outside, and nowhere else."""
+    raw = {
+        "slipway:context": "c",
+        "slipway:registry": "r",
+        "slipway:gateway": {"url": "https://{stack}.example.com", "allow_from": ["10.0.0.0/8"]},
+        "slipway:labels": {"slipway.dev/owner": "{stack}"},
+        "slipway:alerts": {"runbooks": "https://example.com/{stack}"},
+    }
+    staging = of_stack(raw | {"slipway:alerts": {}}, "staging")
+    assert staging.gateway.url == "https://staging.example.com"
+    assert staging.labels == {"slipway.dev/owner": "staging"}
+    assert staging.gateway.allow_from == ["10.0.0.0/8"]
+    caches = {
+        "slipway:images": {"grafana": "ecr.test/slipway-{stack}/hub/grafana/grafana:1"},
+        "slipway:istio": {"hub": "ecr.test/slipway-{stack}/hub/istio"},
+        "slipway:keda": {"operator": "ecr.test/slipway-{stack}/github/kedacore/keda:1"},
+    }
+    copied = of_stack(raw | {"slipway:alerts": {}} | caches, "staging")
+    assert copied.images.grafana == "ecr.test/slipway-staging/hub/grafana/grafana:1"
+    assert copied.istio.hub == "ecr.test/slipway-staging/hub/istio"
+    assert copied.keda.operator == "ecr.test/slipway-staging/github/kedacore/keda:1"
+    with pytest.raises(SettingsError, match="{stack}"):
+        of_stack(raw, "staging")

@@ -8,7 +8,7 @@ import pytest
 
 from components.manifests import rules
 from settings import Settings, SettingsError, parse
-from settings_monitoring import BUILT_IN, Alerts, Objectives
+from settings.monitoring import BUILT_IN, Alerts, Objectives
 
 BASE = {"context": "c", "registry": "r", "models": {"churn": {"stable": 1}}}
 OPS = {"kind": "webhook", "url": "https://hooks.example/ops"}

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from settings import Model, SettingsError, parse
-from settings_rollout import LATENCY_BOUNDS, Rollout
-from settings_types import duration_seconds
+from settings import SettingsError, parse
+from settings.model import Model
+from settings.rollout import LATENCY_BOUNDS, Rollout
+from settings.types import duration_seconds
 
 from .test_settings import BASE, ROOT, churn, faults
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from settings import SettingsError, parse
-from settings_scaling import Keda, ScaleDown, ScaleUp, Scaling, needs_keda
+from settings.scaling import Keda, ScaleDown, ScaleUp, Scaling, needs_keda
 
 
 def lines(scaling: Any) -> list[str]:

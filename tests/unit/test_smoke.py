@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,3 +93,19 @@ def test_a_failure_or_nothing_to_try_is_no_pass(
     example.write_text("{}")
     with pytest.raises(UserError, match=f"{smoke.REQUESTS} of {smoke.REQUESTS} failed"):
         smoke.run(outputs, "none", tmp_path)
+
+
+def test_without_a_login_the_stacks_own_state_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "pulumi"
+    program.write_text(
+        "#!/bin/sh\n"
+        "echo 'error: PULUMI_ACCESS_TOKEN must be set for login during non-interactive CLI "
+        "sessions' >&2; exit 3\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(sys, "argv", ["smoke", "prod"])
+    with pytest.raises(UserError, match=r"^stack prod: you are not logged in .*pulumi login s3://"):
+        smoke.main()

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from components.manifests import istio, model_server, tracing
-from settings import Resources, SettingsError, parse
-from settings_platform import Istio
-from settings_scaling import Scaling
-from settings_tracing import Collector, Tracing
+from settings import SettingsError, parse
+from settings.model import Resources
+from settings.platform import Istio
+from settings.scaling import Scaling
+from settings.tracing import Collector, Tracing
 
 BASE = {"context": "c", "registry": "r", "models": {"churn": {"stable": 1}}}
 INSIDE = Collector.of("http://collector.observability.svc:4318")

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from components.manifests import activator, alert_rules, autoscaler, common, model_server, route
 from components.manifests.model_server import Server
-from settings import Model, Resources
-from settings_monitoring import Alerts
-from settings_scaling import Scaling
-from settings_types import MAX_MODEL_NAME, MAX_VERSION
+from settings.model import Model, Resources
+from settings.monitoring import Alerts
+from settings.scaling import Scaling
+from settings.types import MAX_MODEL_NAME, MAX_VERSION
 
 URL = "http://prometheus:9090"
 ZERO: dict[str, Any] = {"min": 0, "requests_per_second": 50}

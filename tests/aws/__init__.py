@@ -1,0 +1,1 @@
+"""What can be known of a stack on AWS without an account: of any recorded Program."""
