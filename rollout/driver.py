@@ -28,7 +28,7 @@ from rollout.journal import (
 from rollout.judge.floor import Size
 from rollout.judge.gate import Gate, Verdict
 from rollout.judge.rules import Rules
-from settings_types import duration_seconds
+from settings.types import duration_seconds
 
 LOOK_SECONDS: Final = 5.0
 """Between two looks at Prometheus: as often as it scrapes."""

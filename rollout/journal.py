@@ -23,9 +23,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import settings_rollout
 from rollout.adapters.configuration import Roles
 from rollout.judge.evidence import Block, Counts, added
+from settings import rollout as configured
 
 Entry = Mapping[str, Any]
 What = Literal["step", "promote", "retire", "roll back"]
@@ -146,7 +146,7 @@ class Rollout:
     stable: int
     canary: int
     steps: tuple[int, ...]
-    rules: settings_rollout.Rollout
+    rules: configured.Rollout
     before: Roles
     champion: int | None
     began: float
@@ -267,7 +267,7 @@ def begin(
     id: str,
     model: str,
     canary: int,
-    rules: settings_rollout.Rollout,
+    rules: configured.Rollout,
     before: Roles,
     champion: int | None,
     by: str,
@@ -356,7 +356,7 @@ def _begun(entry: Entry) -> Rollout:
         stable=entry["stable"],
         canary=entry["canary"],
         steps=tuple(entry["steps"]),
-        rules=settings_rollout.Rollout.model_validate(entry["rules"]),
+        rules=configured.Rollout.model_validate(entry["rules"]),
         before=before,
         champion=entry["champion"],
         began=at,

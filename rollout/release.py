@@ -17,8 +17,9 @@ from rollout.adapters.signature import differences
 from rollout.journal import Rollout, SetRoles
 from rollout.judge.rules import Rules
 from rollout.simulation.forecast import forecast
-from settings import Model, Settings
-from settings_rollout import Gate
+from settings import Settings
+from settings.model import Model
+from settings.rollout import Gate
 
 Signature = Mapping[str, Any] | None
 

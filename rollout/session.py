@@ -71,7 +71,7 @@ class Session:
     @cached_property
     def settings(self) -> settings.Settings:
         """The stack's settings, as the program would read them."""
-        return settings.of_stack(configuration.whole(self.stack.text()))
+        return settings.of_stack(configuration.whole(self.stack.text()), self.stack.name)
 
     @cached_property
     def prometheus(self) -> Prometheus:

@@ -22,7 +22,7 @@ from rollout.adapters.prometheus import (
     quoted,
 )
 from rollout.journal import Rollout
-from settings_rollout import Gate, Predictions
+from settings.rollout import Gate, Predictions
 
 State = Literal["open", "closed", "silent"]
 

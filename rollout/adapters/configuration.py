@@ -53,7 +53,7 @@ def roles(text: str, model: str) -> Roles:
 
     Raises:
         ConfigurationError: the text is no stack file, has no such model, or a role is not what
-            settings.py allows.
+            settings allows.
     """
     plain = _model(_plain(text), model)
     stable = _number(plain, model, "stable")

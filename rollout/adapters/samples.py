@@ -28,7 +28,7 @@ from itertools import accumulate, pairwise
 from typing import Any, Final, NamedTuple
 
 from rollout.judge.evidence import Block, Counts, Reading
-from settings_rollout import LATENCY_BOUNDS
+from settings.rollout import LATENCY_BOUNDS
 
 BLOCK_SECONDS: Final = 10
 MAX_GAP: Final = 15

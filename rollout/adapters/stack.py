@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
+import known_errors
 from rollout.adapters import configuration
 from rollout.adapters.configuration import ConfigurationError, Roles
 from rollout.adapters.diagnostics import Kind, failure
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 UPDATE_SECONDS: Final = 900.0
 LOCK_SECONDS: Final = 300.0
 _LOCK_PAUSE: Final = 2.0
-_REMEDY: Final = 'in the project\'s directory: eval "$(make -s env)"'
 
 Log = Callable[[str], None]
 
@@ -262,7 +262,7 @@ class Stack:
             yield
         except OSError as error:
             if isinstance(error, FileNotFoundError) and error.filename == "pulumi":
-                raise StackError(f"pulumi: is not on PATH; {_REMEDY}") from None
+                raise StackError(f"pulumi: is not on PATH; {known_errors.REMEDY}") from None
             raise StackError(f"{error.filename or 'pulumi'}: {error.strerror}") from None
         except Exception as error:
             raise _known(error, self._given or "the selected one") from None
@@ -275,22 +275,17 @@ def _known(error: Exception, name: str) -> Exception:
     if isinstance(error, HungError):
         return UpdateError(f"{error}; it was interrupted", "unreachable")
     if isinstance(error, InvalidVersionError):
-        return StackError(f"pulumi: is of another version than its SDK ({error}); {_REMEDY}")
+        return StackError(
+            f"pulumi: is of another version than its SDK ({error}); {known_errors.REMEDY}"
+        )
     if not isinstance(error, CommandError):
         return error
     line, kind = failure(error.result.stdout, error.result.stderr)
-    for sign, what in (
-        ("no stack named", f"{name}: there is no such stack (pulumi stack ls lists them)"),
-        ("no stack selected", "no stack is selected; pulumi stack select <name>, or --stack"),
-        ("passphrase must be set", "PULUMI_CONFIG_PASSPHRASE: is not set"),
-        ("incorrect passphrase", "PULUMI_CONFIG_PASSPHRASE: is not the stack's"),
-        ("PULUMI_ACCESS_TOKEN must be set", "PULUMI_BACKEND_URL: you are not logged in to it"),
-        ("unable to open state directory", f"PULUMI_BACKEND_URL: {line}"),
-        ("no Pulumi.yaml", f"{line}"),
-    ):
-        if sign in line:
-            return StackError(f"{what}; {_REMEDY}")
-    return UpdateError(line, kind)
+    if mistake := known_errors.mistake(line, name):
+        return StackError(mistake)
+    # A lock is waited for.
+    told = [] if kind == "locked" else known_errors.hints(line)
+    return UpdateError(f"{line} ({'; '.join(told)})" if told else line, kind)
 
 
 def _text(content: bytes, file: Path) -> str:

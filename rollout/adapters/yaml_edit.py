@@ -11,7 +11,8 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 # New entries come after one of these, where it is there: a role's version comes first.
 _FIRST: Final = ("stable", "version")
 
-Value = int | Mapping[str, int]
+# Text is written as it is, so it must be what YAML reads as text without quotes.
+Value = int | str | Mapping[str, int] | Mapping[str, str]
 
 
 class NotEditableError(ValueError):
@@ -44,7 +45,7 @@ def put(text: str, mapping: MappingNode, step: int, key: str, value: Value | Non
 
 
 def _flow(value: Value) -> str:
-    if isinstance(value, int):
+    if isinstance(value, int | str):
         return str(value)
     return "{" + ", ".join(f"{_key(key)}: {number}" for key, number in value.items()) + "}"
 
@@ -64,7 +65,8 @@ def _replace(text: str, name: Node, node: Node, value: Value) -> str:
     end = node.end_mark.index
     start = end - len(node.value)
     if node.style or text[start:end] != node.value:
-        raise NotEditableError(f"is written as {text[start:end]!r}; write it as a plain number")
+        plain = "without quotes" if isinstance(value, str) else "as a plain number"
+        raise NotEditableError(f"is written as {text[start:end]!r}; write it {plain}")
     return text[:start] + _flow(value) + text[end:]
 
 

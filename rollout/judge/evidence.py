@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from settings_rollout import LATENCY_BOUNDS
+from settings.rollout import LATENCY_BOUNDS
 
 METRICS: Final = ("errors", "failures", "slow")
 """What is compared. `errors`: predictions that the model server answered with an error of any kind.

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 from rollout.judge.evidence import METRICS
-from settings_rollout import Rollout
-from settings_types import duration_seconds
+from settings.rollout import Rollout
+from settings.types import duration_seconds
 
 ALPHA_HARM = 0.01
 """The most of good versions that may ever be rolled back as worse, all tests together."""

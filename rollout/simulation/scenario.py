@@ -7,12 +7,12 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import settings_rollout
 from rollout.journal import Rollout
 from rollout.judge.rules import Rules
 from rollout.release import RefusedError
 from rollout.simulation.simulate import main_table, render
 from rollout.simulation.world import Series, Stretch, World
+from settings import rollout as configured
 
 DEFAULT_RATES = (1.0, 10.0, 100.0)
 
@@ -38,7 +38,7 @@ def recorded(replay: str, rollouts: Sequence[Rollout], objective: float) -> Seri
 
 
 def run(
-    rules: settings_rollout.Rollout | None,
+    rules: configured.Rollout | None,
     series: Series | None,
     seed: int,
     as_json: bool,

@@ -13,8 +13,8 @@ from typing import Any, Final
 from rollout.journal import Rollout
 from rollout.judge.evidence import Block, Counts, added
 from rollout.judge.rules import LIMITED, Rules
-from settings_rollout import LATENCY_BOUNDS
-from settings_types import duration_seconds
+from settings.rollout import LATENCY_BOUNDS
+from settings.types import duration_seconds
 
 NONE: Final = "-"
 QUANTILES: Final = (0.5, 0.95, 0.99)
