@@ -98,7 +98,8 @@ class Prometheus:
         self, model: str, version: int, objective: float, minutes: float = 10
     ) -> Rates | None:
         """How `version` fared in the last `minutes`, or since it was first scraped; None where it
-        had no request that is known of.
+        answered no request that is known of. The gateway may be scraped sooner than its servers,
+        and know of the first ones before.
 
         Args:
             objective: one of LATENCY_BOUNDS, in seconds.
@@ -116,7 +117,7 @@ class Prometheus:
             return None
         found = samples.blocks(series, version, version, start, end)
         total = added(block.canary for block in found.blocks)
-        return _rates(total, objective, end - start) if total.requests or total.arrived else None
+        return _rates(total, objective, end - start) if total.requests else None
 
     def number(self, promql: str) -> float | str:
         """The one finite number that the query gives now, or else what is wrong with it."""

@@ -349,6 +349,25 @@ def test_rates_of_the_time_since_the_version_was_first_scraped(
     assert found.slow == pytest.approx(392 / 614)
 
 
+def test_rates_of_requests_that_the_gateway_alone_was_scraped_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of the first requests the gateway may be asked before the servers are."""
+
+    def series(name: str, last: int, **labels: str) -> dict[str, Any]:
+        times = range(int(ENDED) - 60, int(ENDED) + 10, 5)
+        of = {"__name__": name, "model_version": "1", **labels}
+        return {"metric": of, "values": [[t, str(last if t > ENDED - 20 else 0)] for t in times]}
+
+    monkeypatch.setattr(time, "time", lambda: ENDED + 10.5)
+    arrived = series("envoy_cluster_upstream_rq_completed", 7, pod="gateway")
+    for answered, rate in ((0, None), (5, pytest.approx(0.1, rel=0.3))):
+        servers = series("model_predictions_total", answered, pod="server")
+        known = answering({"resultType": "matrix", "result": [arrived, servers]})
+        found = asking(known, lambda it: it.rates("churn", 1, 1.0))
+        assert (found and found.requests) == rate
+
+
 def test_rates_of_nothing() -> None:
     nothing = answering({"resultType": "matrix", "result": []})
     assert asking(nothing, lambda it: it.rates("churn", 1, 1.0)) is None
