@@ -23,6 +23,9 @@ from local.instance import PROJECT
 
 REQUESTS = 300
 WORKERS = 4
+# The gateway gives up sooner, and says why: after 30 s, and where a model may have no pod, after
+# its `cold_start` too, of four minutes at most.
+PATIENCE = httpx.Timeout(10, read=280)
 # A request that a model can answer, where somebody has written one down.
 EXAMPLE = "docs/{model}-request.json"
 
@@ -49,7 +52,7 @@ def send(url: str, body: bytes, count: int = REQUESTS, workers: int = WORKERS) -
 
     def work() -> None:
         headers = {"content-type": "application/json"}
-        with httpx.Client(timeout=10, trust_env=False, verify=verified(url)) as client:
+        with httpx.Client(timeout=PATIENCE, trust_env=False, verify=verified(url)) as client:
             while True:
                 try:
                     tickets.get_nowait()
@@ -98,7 +101,7 @@ def await_route(url: str, body: bytes, seconds: float = 60) -> None:
                 url,
                 content=body,
                 headers={"content-type": "application/json"},
-                timeout=10,
+                timeout=PATIENCE,
                 trust_env=False,
                 verify=verified(url),
             )

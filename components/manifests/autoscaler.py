@@ -118,7 +118,11 @@ def behavior(server: Server) -> Manifest:
 def _to_zero(server: Server) -> Manifest:
     if not server.scaling.to_zero:
         return {}
-    return {"pollingInterval": POLLING_SECONDS, "cooldownPeriod": server.scaling.idle_seconds}
+    idle = server.scaling.idle_seconds
+    # KEDA would else take the pods of a server that it has just been told of at once, and requests
+    # that are under way would wait for a cold start.
+    again = {"cooldownPeriod": idle, "initialCooldownPeriod": idle}
+    return {"pollingInterval": POLLING_SECONDS, **again}
 
 
 def _fallback(server: Server) -> Manifest:

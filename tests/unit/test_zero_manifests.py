@@ -34,6 +34,7 @@ def test_the_last_pod_goes_after_the_idle_time_and_keda_looks_often() -> None:
     spec = autoscaler.scaled_object(server(idle="10m"), URL)
     assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (0, 10)
     assert (spec["pollingInterval"], spec["cooldownPeriod"]) == (2, 600)
+    assert spec["initialCooldownPeriod"] == 600
     assert [it["type"] for it in spec["triggers"]] == [
         "prometheus",
         "metrics-api",
