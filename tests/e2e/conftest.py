@@ -22,7 +22,7 @@ from tests.e2e.production import Production
 
 KEEP = bool(os.environ.get("SLIPWAY_E2E_KEEP"))
 walks: list[Walk] = []
-_explained = 0
+_failed: list[tuple[str, str]] = []
 
 
 @pytest.fixture(scope="session")
@@ -81,15 +81,14 @@ def production(before: Machine) -> Iterator[Production]:
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Iterator[None]:
     """Add what the cluster says to the first failures, and say again what failed."""
-    global _explained
     outcome: Any = yield
     report = outcome.get_result()
     alive = [walk for walk in walks if walk.state.exists()]
-    if report.failed and alive and _explained < 2:
-        _explained += 1
-        report.sections.append(("the instance", alive[-1].diagnosis()))
-        # Once more below all that, where the end of a log that is cut off still has it.
-        report.sections.append((f"what failed in {item.name}", str(call.excinfo)[-2000:]))
+    if report.failed:
+        _failed.append((item.name, str(call.excinfo and call.excinfo.value)))
+    if report.failed and alive and len(_failed) <= 2:
+        what = " ".join(_failed[-1])
+        report.sections.append(("the instance", alive[-1].diagnosis(what)))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -98,3 +97,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.section("measured end to end")
         for line in walk.notes:
             terminalreporter.write_line(line)
+    # Once more below all else, where the end of a log that is cut off still has it.
+    for name, why in _failed:
+        terminalreporter.section(f"what failed in {name}")
+        terminalreporter.write_line(why[-2000:])

@@ -363,23 +363,27 @@ class Walk:
                 return pid
         raise AssertionError(f"no process of container {container}")
 
-    def diagnosis(self) -> str:
-        """What to look at after a failure: pods, events, and the ends of the node's logs."""
-        parts = []
+    def diagnosis(self, what: str = "") -> str:
+        """What to look at after a failure: the ends of the node's logs, events, pods. It is short,
+        and says again and again `what` failed: of a long log, people may be shown any part.
+        """
+        found = []
+        for log in sorted((self.state / "logs").glob("*.log")):
+            lines = log.read_text(errors="replace")[-20000:].splitlines()
+            found.append((log.name, "\n".join(line[:160] for line in lines[-3:])))
+        events = "custom-columns=AT:.lastTimestamp,OF:.involvedObject.name,TOLD:.message"
         for words in (
+            ["get", "events", "-A", "--sort-by=.lastTimestamp", "-o", events],
             ["get", "pods", "-A", "-o", "wide"],
-            ["get", "events", "-A", "--sort-by=.lastTimestamp"],
         ):
             try:
                 text = self.kubectl(*words, check=False, seconds=20).text
             except (AssertionError, OSError) as error:
                 text = str(error)
-            parts.append(f"--- kubectl {' '.join(words)}\n{tail(text, 40)}")
-        for log in sorted((self.state / "logs").glob("*.log")):
-            lines = log.read_text(errors="replace")[-20000:].splitlines()
-            cut = "\n".join(line[:200] for line in lines[-6:])
-            parts.append(f"--- {log.name}\n{cut}")
-        return "\n".join(parts)
+            lines = text.rstrip().splitlines()[-35:]
+            found.append((f"kubectl get {words[1]}", "\n".join(line[:160] for line in lines)))
+        again = f" · {' '.join(what.split())[:300]}" if what else ""
+        return "\n".join(f"--- {name}{again}\n{text}" for name, text in found)
 
 
 def process_ids() -> list[int]:

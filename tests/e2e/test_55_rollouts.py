@@ -140,12 +140,15 @@ def test_promotion_in_spite_of_kills(walk: Walk) -> None:
         runner = Runner(walk, "release", "shop", "@challenger", "--run")
         for number, mark in enumerate(deadly):
             seen = len(entries(walk)) if number else since
-            until(
-                f"kill {number}",
-                lambda: journal_says(walk, mark, seen) or runner.process.poll() is not None,  # noqa: B023
-                120,
-                0.05,
-            )
+            try:
+                until(
+                    f"kill {number}",
+                    lambda: journal_says(walk, mark, seen) or runner.process.poll() is not None,  # noqa: B023
+                    120,
+                    0.05,
+                )
+            except AssertionError as error:
+                raise AssertionError(f"{error}:\n{runner.text}") from None
             assert runner.process.poll() is None, runner.text
             # Every other time the update that it began is killed with it.
             runner.kill_all() if number % 2 else runner.kill()
