@@ -68,6 +68,12 @@ class Production(Walk):
             }
         self.stack_file.write_text(yaml.safe_dump(found, sort_keys=False))
 
+    def bound(self, model: str, replicas: int) -> None:
+        """Have each version of a model scale to so many replicas at most."""
+        found = yaml.safe_load(self.stack_file.read_text())
+        found["config"]["slipway:models"][model]["scaling"]["max"] = replicas
+        self.stack_file.write_text(yaml.safe_dump(found, sort_keys=False))
+
     def secret(self, key: str, value: str) -> None:
         """Set a secret of the stack."""
         self.pulumi("config", "set", "--secret", "--path", f"slipway:{key}", value)
@@ -149,6 +155,8 @@ def _deploy(production: Production) -> None:
     """As a person would: the configuration, `up`, what that says is missing, and `up` again."""
     authority = parts.Authority("of the tests")
     production.configure(CONFIGURATION)
+    # With a sidecar each, three servers of both versions leave no room on the node for a roll.
+    production.bound("churn", 2)
     (production.project / "database-ca.pem").write_text(authority.pem)
     production.local("tools", seconds=600)
     production.refused = production.local("up", check=False, seconds=400)
