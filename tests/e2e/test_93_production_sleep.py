@@ -39,8 +39,8 @@ def asleep(production: Production) -> Iterator[None]:
     content["config"]["slipway:models"]["churn"] = MODEL
     production.stack_file.write_text(yaml.safe_dump(content, sort_keys=False))
     # `up`, not Pulumi alone, brings what the first model that asks for it needs. Its predictions
-    # wait 10 s, and a model that has just fallen asleep may take longer.
-    up = production.local("up", check=False, seconds=600)
+    # find the model awake: a version that is new stays so for its idle time.
+    up = production.local("up", seconds=600)
     assert "stack: pulumi up: done" in up.text, up.text
     yield
     production.stack_file.write_text(before)
