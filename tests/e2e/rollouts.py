@@ -101,7 +101,9 @@ def serve(
     deploy: Callable[[], object] | None = None,
     **rules: Any,
 ) -> None:
-    """Make version 1 of `shop` the stable one, with nothing else but `keys`, and deploy that."""
+    """Make version 1 of `shop` the stable one, with nothing else but `keys`, and deploy that,
+    beside a churn that leaves it room.
+    """
     content = yaml.safe_load(walk.stack_file.read_text())
     wanted = {
         "stable": GOOD,
@@ -110,9 +112,12 @@ def serve(
         "rollout": RULES | rules,
         **(keys or {}),
     }
-    if content["config"]["slipway:models"].get("shop") == wanted:
+    models = content["config"]["slipway:models"]
+    if models.get("shop") == wanted:
         return
-    content["config"]["slipway:models"]["shop"] = wanted
+    models["shop"] = wanted
+    # Three servers of each version of churn would leave no room on the node for those of shop.
+    models["churn"]["scaling"]["max"] = 2
     walk.stack_file.write_text(yaml.safe_dump(content, sort_keys=False))
     (deploy or walk.deploy)()
 
