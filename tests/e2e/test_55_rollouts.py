@@ -365,6 +365,7 @@ def shown(walk: Walk) -> str:
     return slipway(walk, "status", "shop").out
 
 
+@pytest.mark.long
 def test_a_version_that_predicts_otherwise_is_rolled_back(walk: Walk) -> None:
     """No error, not slow, but other answers than stable's to the same requests."""
     serve(walk, predictions={"percent": 50})
@@ -382,6 +383,7 @@ def step_done(entry: dict[str, object]) -> bool:
     return entry["kind"] == "act" and entry["state"] == "done"
 
 
+@pytest.mark.long
 def test_an_a_b_test_keeps_each_client_with_its_version(walk: Walk) -> None:
     """The weight is held; a header names the client; `rollback` ends it for all at once."""
     serve(walk, {"sticky": {"header": "x-user"}})
