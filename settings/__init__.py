@@ -19,6 +19,7 @@ from settings.aws import Aws
 from settings.aws import gpu as aws_gpu
 from settings.aws.derived import derived, gateway_fault
 from settings.exposure import Gateway
+from settings.faults import fault
 from settings.gpu import Gpu
 from settings.mlflow import Mlflow, fault_of
 from settings.model import Model
@@ -120,27 +121,27 @@ class Settings(Section):
     @model_validator(mode="after")
     def _url_of_theirs(self) -> Settings:
         if self.monitoring == "operator" and not self.prometheus.url:
-            raise PydanticCustomError(
-                "slipway",
+            raise fault(
+                "prometheus.url",
+                None,
                 "is not set; with monitoring: operator it takes the URL of the Prometheus there is",
-                {"at": "prometheus.url", "value": None},
             )
         if self.monitoring == "operator" and self.alerts.receivers:
-            raise PydanticCustomError(
-                "slipway",
+            raise fault(
+                "alerts.receivers",
+                list(self.alerts.receivers),
                 "are of the stack's own Alertmanager; with monitoring: operator the cluster's own "
                 "one routes alerts",
-                {"at": "alerts.receivers", "value": list(self.alerts.receivers)},
             )
         return self
 
     @model_validator(mode="after")
     def _gpus(self) -> Settings:
         if self.aws and self.gpu:
-            raise PydanticCustomError(
-                "slipway",
+            raise fault(
+                "gpu",
+                self.gpu.model_dump(exclude_defaults=True),
                 "is of a cluster that exists, and aws makes one; its nodes with GPUs are aws.gpu",
-                {"at": "gpu", "value": self.gpu.model_dump(exclude_defaults=True)},
             )
         if self.aws:
             zones = self.aws.network.in_zones(self.aws.region)
@@ -148,24 +149,24 @@ class Settings(Section):
                 raise found
         for name, model in self.models.items():
             if self.gpu and self.gpu.sharing and model.resources.gpu > 1:
-                raise PydanticCustomError(
-                    "slipway",
+                raise fault(
+                    f"models.{name}.resources.gpu",
+                    model.resources.gpu,
                     "is more than 1, and with gpu.sharing a pod gets one share",
-                    {"at": f"models.{name}.resources.gpu", "value": model.resources.gpu},
                 )
         return self
 
     @model_validator(mode="after")
     def _behind_a_balancer(self) -> Settings:
-        if self.aws and (fault := gateway_fault(self.gateway, self.aws.network.cidr)):
-            raise fault
+        if self.aws and (found := gateway_fault(self.gateway, self.aws.network.cidr)):
+            raise found
         return self
 
     @model_validator(mode="after")
     def _mlflow_of_this_stack(self) -> Settings:
         aws = self.aws is not None
-        if fault := fault_of(self.mlflow, aws=aws, models_url=self.gateway.url):
-            raise fault
+        if found := fault_of(self.mlflow, aws=aws, models_url=self.gateway.url):
+            raise found
         return self
 
     @model_validator(mode="after")
@@ -174,10 +175,10 @@ class Settings(Section):
         for number, route in enumerate(self.alerts.routes):
             for name in route.models:
                 if name not in self.models:
-                    raise PydanticCustomError(
-                        "slipway",
+                    raise fault(
+                        f"alerts.routes[{number}].models",
+                        name,
                         f"is no model of this stack (there: {known})",
-                        {"at": f"alerts.routes[{number}].models", "value": name},
                     )
         return self
 

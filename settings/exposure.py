@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from settings.faults import fault
 from settings.types import Cidr, NodePort, SecretName, Section, Url
 
 
@@ -68,9 +69,7 @@ class Gateway(Exposure):
     @model_validator(mode="after")
     def _url_of_https(self) -> Gateway:
         if self.tls and self.url and not self.url.startswith("https://"):
-            raise PydanticCustomError(
-                "slipway",
-                "is not an https:// URL, and with tls the gateway speaks HTTPS",
-                {"at": "url", "value": self.url},
+            raise fault(
+                "url", self.url, "is not an https:// URL, and with tls the gateway speaks HTTPS"
             )
         return self

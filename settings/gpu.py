@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from settings.faults import fault
 from settings.types import LabelKey, LabelValue, Section, matching
 
 RESOURCE = "nvidia.com/gpu"
@@ -70,16 +71,16 @@ class Gpu(Section):
     def _parts(self) -> Gpu:
         brought = [part for part in ("plugin", "exporter") if getattr(self, part)]
         if brought and not self.labels:
-            raise PydanticCustomError(
-                "slipway",
+            raise fault(
+                "labels",
+                {},
                 f"is not set; with {brought[0]}: true it takes labels that the nodes with GPUs "
                 "have, and no others",
-                {"at": "labels", "value": {}},
             )
         if self.sharing and not self.plugin:
-            raise PydanticCustomError(
-                "slipway",
+            raise fault(
+                "sharing",
+                self.sharing.model_dump(exclude_none=True),
                 "is of the stack's own device plugin; set plugin: true, or configure the cluster's",
-                {"at": "sharing", "value": self.sharing.model_dump(exclude_none=True)},
             )
         return self

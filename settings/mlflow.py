@@ -76,11 +76,11 @@ class MlflowDatabase(Section):
     @model_validator(mode="after")
     def _somebody_vouches(self) -> MlflowDatabase:
         if self.sslmode == "verify-full" and self.ca is None:
-            raise PydanticCustomError(
-                "slipway",
+            raise fault(
+                "ca",
+                None,
                 "is not set; it takes a file of PEM with the authorities that vouch for the "
                 "database's certificate",
-                {"at": "ca", "value": None},
             )
         return self
 

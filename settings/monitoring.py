@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from settings.exposure import Exposure
+from settings.faults import fault
 from settings.promql import Promql
 from settings.rollout import LatencyBound
 from settings.types import (
@@ -114,15 +115,13 @@ class Receiver(Section):
     def _of_its_kind(self) -> Receiver:
         for key, value, kind in (("url", self.url, "webhook"), ("channel", self.channel, "slack")):
             if value is not None and self.kind != kind:
-                raise PydanticCustomError(
-                    "slipway",
+                raise fault(
+                    key,
+                    value,
                     f"belongs to a receiver of kind {kind}; this one is of kind {self.kind}",
-                    {"at": key, "value": value},
                 )
         if self.kind == "slack" and self.channel is None:
-            raise PydanticCustomError(
-                "slipway", "needs a channel beside it", {"at": "kind", "value": "slack"}
-            )
+            raise fault("kind", "slack", "needs a channel beside it")
         return self
 
     @property
@@ -141,10 +140,10 @@ class AlertRoute(Section):
     @model_validator(mode="after")
     def _of_some(self) -> AlertRoute:
         if self.severity is None and not self.models:
-            raise PydanticCustomError(
-                "slipway",
+            raise fault(
+                "receiver",
+                self.receiver,
                 "would take every alert; it needs a severity or models beside it",
-                {"at": "receiver", "value": self.receiver},
             )
         return self
 
@@ -186,21 +185,19 @@ class Alerts(Section):
         named += [(f"routes[{i}].receiver", route.receiver) for i, route in enumerate(self.routes)]
         for key, name in named:
             if name not in self.receivers:
-                raise PydanticCustomError(
-                    "slipway", f"is no receiver (there: {known})", {"at": key, "value": name}
-                )
+                raise fault(key, name, f"is no receiver (there: {known})")
         if self.receivers and self.default is None:
-            raise PydanticCustomError(
-                "slipway",
+            raise fault(
+                "default",
+                None,
                 f"is not set; it takes the receiver of what no route fits ({known})",
-                {"at": "default", "value": None},
             )
         for number, rule in enumerate(self.rules):
             if rule.name in BUILT_IN:
-                raise PydanticCustomError(
-                    "slipway",
+                raise fault(
+                    f"rules[{number}].name",
+                    rule.name,
                     "is the name of an alert that every stack has; take another",
-                    {"at": f"rules[{number}].name", "value": rule.name},
                 )
         return self
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from settings.faults import between_keys
+from settings.faults import between_keys, fault
 from settings.types import (
     CookieName,
     Duration,
@@ -74,10 +74,8 @@ class Sticky(Section):
             found = {"header": self.header, "cookie": self.cookie} if self.header else None
             raise between_keys("takes one of header and cookie", found)
         if self.header in ("host", "cookie", "set-cookie", "x-canary"):
-            raise PydanticCustomError(
-                "slipway",
-                "names no client; take a header of yours, such as x-user",
-                {"at": "header", "value": self.header},
+            raise fault(
+                "header", self.header, "names no client; take a header of yours, such as x-user"
             )
         if self.header and "ttl" in self.model_fields_set:
             found = {"header": self.header, "ttl": self.ttl}
@@ -112,31 +110,27 @@ class Gate(Section):
             )  # fmt: skip
         bounded = self.max is not None or self.min is not None
         if bounded != (self.promql is not None):
-            raise PydanticCustomError(
-                "slipway",
+            raise fault(
+                "name",
+                self.name,
                 "has a promql without max or min"
                 if self.promql
                 else "has a max or min, which belong to a promql",
-                {"at": "name", "value": self.name},
             )
         if self.max is not None and self.min is not None and self.max < self.min:
-            raise PydanticCustomError(
-                "slipway",
-                f"is less than the min of {self.min:g}, so no number would do",
-                {"at": "max", "value": self.max},
+            raise fault(
+                "max", self.max, f"is less than the min of {self.min:g}, so no number would do"
             )
         if self.name == "predictions":
-            raise PydanticCustomError(
-                "slipway",
-                "is the name of the built-in check of predictions; take another",
-                {"at": "name", "value": self.name},
+            raise fault(
+                "name", self.name, "is the name of the built-in check of predictions; take another"
             )
         if self.approval and self.then == "roll back":
-            raise PydanticCustomError(
-                "slipway",
+            raise fault(
+                "then",
+                self.then,
                 "would roll back until somebody approves; an approval holds, and "
                 "`slipway rollback` rolls back",
-                {"at": "then", "value": self.then},
             )
         return self
 

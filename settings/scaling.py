@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from settings.faults import between_keys
+from settings.faults import between_keys, fault
 from settings.types import (
     ColdStart,
     Count,
@@ -125,10 +125,8 @@ class Scaling(Section):
     @model_validator(mode="after")
     def _woken_by_requests(self) -> Scaling:
         if self.to_zero and self.requests_per_second is None:
-            raise PydanticCustomError(
-                "slipway",
-                "needs requests_per_second beside it: CPU and memory wake nobody",
-                {"at": "min", "value": self.min},
+            raise fault(
+                "min", self.min, "needs requests_per_second beside it: CPU and memory wake nobody"
             )
         return self
 

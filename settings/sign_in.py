@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
 
+from settings.faults import fault
 from settings.types import Section, matching
 
 _LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
@@ -51,11 +51,11 @@ class Oidc(Section):
     @model_validator(mode="after")
     def _not_everybody(self) -> Oidc:
         if not self.emails and not self.groups:
-            raise PydanticCustomError(
-                "slipway",
+            raise fault(
+                "emails",
+                None,
                 "is not set, and neither is groups; the issuer may know more people than MLflow is "
                 "for: name some, or their domain as in @example.com",
-                {"at": "emails", "value": None},
             )
         return self
 
@@ -70,11 +70,11 @@ class SignIn(Section):
     @model_validator(mode="after")
     def _one_way(self) -> SignIn:
         if self.basic == (self.oidc is not None):
-            raise PydanticCustomError(
-                "slipway",
+            raise fault(
+                "basic",
+                self.basic,
                 "excludes oidc; keep one"
                 if self.basic
                 else "is not true, and oidc is not set; MLflow is never open: give one of the two",
-                {"at": "basic", "value": self.basic},
             )
         return self

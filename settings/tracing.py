@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from settings.faults import fault
 from settings.types import Section, TracePercent
 
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
@@ -52,11 +53,7 @@ class Tracing(Section):
     @model_validator(mode="after")
     def _somewhere(self) -> Tracing:
         if self.endpoint is None and "sample" in self.model_fields_set:
-            raise PydanticCustomError(
-                "slipway",
-                "needs an endpoint beside it",
-                {"at": "sample", "value": self.sample},
-            )
+            raise fault("sample", self.sample, "needs an endpoint beside it")
         return self
 
     @property

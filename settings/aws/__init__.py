@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
-from pydantic_core import PydanticCustomError
 
 from settings.aws.cluster import EksCluster, admins_fault
 from settings.aws.entrance import Entrance, certificate_fault
@@ -105,9 +104,9 @@ class Aws(Section):
                 f"is of another partition of AWS than {self.region}, and S3 copies to none",
             )
         if replica and replica.region == self.region:
-            raise PydanticCustomError(
-                "slipway",
+            raise fault(
+                "bucket.replica.region",
+                replica.region,
                 "is the region of the stack; a replica is in another one",
-                {"at": "bucket.replica.region", "value": replica.region},
             )
         return self

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic_core import PydanticCustomError
 
 from settings.exposure import Gateway
+from settings.faults import fault
 
 # The balancer's way in: a port of every node, by TLS, with a certificate that it does not look at.
 GATEWAY = {"service_type": "NodePort", "node_port": 30443, "tls": {"certificate": "mesh"}}
@@ -49,7 +50,7 @@ def gateway_fault(gateway: Gateway, network: str) -> PydanticCustomError | None:
     for key, message in faults.items():
         if message:
             value = getattr(gateway, key)
-            return PydanticCustomError("slipway", message, {"at": f"gateway.{key}", "value": value})
+            return fault(f"gateway.{key}", value, message)
     return None
 
 

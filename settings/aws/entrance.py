@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 from pydantic_core import PydanticCustomError
 
 from settings.aws.values import neighbour_fault
+from settings.faults import fault
 from settings.types import Bucket, Cidr, Section, matching
 
 # The longest name that ACM takes as a certificate's first:
@@ -204,23 +205,23 @@ class Entrance(Section):
     @model_validator(mode="after")
     def _together(self) -> Entrance:
         if self.zone is None and self.certificate is None:
-            raise PydanticCustomError(
-                "slipway",
+            raise fault(
+                "domain",
+                self.domain,
                 "is a domain without a zone; give zone, the id of its Route 53 zone, or a "
                 "certificate of your own, and make the records yourself",
-                {"at": "domain", "value": self.domain},
             )
         if self.mlflow_name == self.domain:
-            raise PydanticCustomError(
-                "slipway",
+            raise fault(
+                "mlflow_host",
+                self.mlflow_host,
                 "is the name of the models too; MLflow has one of its own",
-                {"at": "mlflow_host", "value": self.mlflow_host},
             )
         if self.redirect_http and self.waf is None:
-            raise PydanticCustomError(
-                "slipway",
+            raise fault(
+                "redirect_http",
+                True,
                 "needs waf beside it: a Network Load Balancer cannot redirect",
-                {"at": "redirect_http", "value": True},
             )
         return self
 
