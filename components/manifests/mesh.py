@@ -29,8 +29,6 @@ METRICS_PORT = 15020
 
 # Istio's name for the mesh that a program is in, whatever its trust domain is called.
 _TRUST_DOMAIN = "cluster.local"
-# EKS' agent of Pod Identity gives a pod its credentials, on its own node and in the clear.
-POD_IDENTITY = "169.254.170.23/32"
 
 
 def cni_values(istio: Istio) -> Manifest:
@@ -66,7 +64,7 @@ def sidecar_values() -> Manifest:
                     "limits": {"cpu": "1", "memory": "256Mi"},
                 },
                 "seccompProfile": {"type": "RuntimeDefault"},
-                "excludeIPRanges": POD_IDENTITY,
+                "excludeIPRanges": network.POD_IDENTITY,
             }
         },
     }

@@ -13,11 +13,6 @@ PASSWORD_KEY = "password"  # noqa: S105  its key
 AUTHORITIES = "mlflow-database-ca"
 AUTHORITIES_FILE = "ca.pem"
 _LOGIN, _GIVEN, _TRUSTED = "/run/database", "/run/database-password", "/run/database-ca"
-# The Pod Identity agent of the node. Source: EKS' user guide, "EKS Pod Identity".
-_POD_IDENTITY = {"ipBlock": {"cidr": "169.254.170.23/32"}}
-# Anywhere but where nodes keep their own credentials.
-_ANYWHERE = {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}}
-
 
 # A migration of a large registry rewrites tables. The update waits longer than the Job may run, so
 # it is the Job that fails, with its words.
@@ -168,11 +163,11 @@ def migration(image: Text, database: Connection, address: Text, *, apart: bool =
 
 def way_out(port: Text, networks: list[str], *, aws: bool) -> list[Manifest]:
     """The rules by which pods reach the database; on AWS, Secrets Manager and S3 too."""
-    places = network.networks(networks) or [_ANYWHERE]
+    places = network.networks(networks) or [network.off_the_machine()]
     rules: list[Manifest] = [{"to": places, "ports": [network.tcp(port)]}]
     if aws:
         rules += [
-            {"to": [_ANYWHERE], "ports": [network.tcp(443)]},
-            {"to": [_POD_IDENTITY], "ports": [network.tcp(80)]},
+            {"to": [network.off_the_machine()], "ports": [network.tcp(443)]},
+            network.pod_identity(),
         ]
     return rules

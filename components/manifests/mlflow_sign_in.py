@@ -250,8 +250,7 @@ def network_policy(namespace: Text, oidc: Oidc | None) -> Manifest:
     ]
     if oidc is not None:
         port = urlsplit(oidc.issuer).port or 443
-        anywhere = {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}}
-        rules.append({"to": [anywhere], "ports": [network.tcp(port)]})
+        rules.append({"to": [network.off_the_machine()], "ports": [network.tcp(port)]})
     return network.ingress(selector(), PORT, [istio.gateways()]) | network.egress(rules)
 
 

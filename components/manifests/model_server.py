@@ -35,12 +35,6 @@ OWN_LABEL = {"app.kubernetes.io/name": "model-server"}
 
 _LONGEST_NAME = 63  # of a Service, a DNS label
 
-# Where the agent of EKS Pod Identity answers, on every node.
-# https://docs.aws.amazon.com/eks/latest/userguide/pod-id-how-it-works.html
-_POD_IDENTITY_AGENT = {
-    "to": [{"ipBlock": {"cidr": "169.254.170.23/32"}}],
-    "ports": [network.tcp(80)],
-}
 CONTAINER = "server"
 # The fetch alone gets credentials; the model's own code runs in the server, and gets none.
 # https://github.com/aws/amazon-eks-pod-identity-webhook
@@ -269,7 +263,7 @@ def network_policy(
     addresses behind a gateway endpoint, too.
     """
     traces = [tracing.way_out(server.collector)] if server.collector else []
-    store = [network.internet(443), _POD_IDENTITY_AGENT] if server.artifacts else []
+    store = [network.internet(443), network.pod_identity()] if server.artifacts else []
     out = network.egress(
         [{"to": [tracking], "ports": [network.tcp(tracking_port)]}, *traces, *store]
     )

@@ -21,6 +21,10 @@ PRIVATE = (
     "192.168.0.0/16",
 )
 
+# Where EKS' agent of Pod Identity answers pods, on every node and in the clear.
+# https://docs.aws.amazon.com/eks/latest/userguide/pod-id-how-it-works.html
+POD_IDENTITY = "169.254.170.23/32"
+
 
 def default_deny() -> Manifest:
     """The spec of a policy that shuts every pod of a namespace to ingress."""
@@ -43,6 +47,18 @@ def everywhere(namespace: Text) -> Manifest:
 def networks(cidrs: Sequence[str]) -> list[Manifest]:
     """The peers that are these networks."""
     return [{"ipBlock": {"cidr": cidr}} for cidr in cidrs]
+
+
+def off_the_machine() -> Manifest:
+    """The peer that is every IPv4 address but those of the machine itself, where a cloud gives its
+    nodes their credentials.
+    """
+    return {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}}
+
+
+def pod_identity() -> Manifest:
+    """The rule that lets pods ask the agent of Pod Identity for their credentials."""
+    return {"to": networks([POD_IDENTITY]), "ports": [tcp(80)]}
 
 
 def internet(port: int) -> Manifest:

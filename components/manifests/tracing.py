@@ -130,7 +130,7 @@ def way_out(collector: Collector) -> Manifest:
     cloud gives its nodes their credentials: a policy knows no names.
     """
     to = [
-        {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}},
+        network.off_the_machine(),
         {"ipBlock": {"cidr": "::/0", "except": ["fd00:ec2::254/128", "fe80::/10"]}},
     ]
     if collector.namespace:
